@@ -1,0 +1,73 @@
+// RawLog writes one line to stderr with no memory but the stack and no call but write(2).
+//
+//   RawLog("plimsoll: no thread could be made: ", ErrnoName(error), "; ", count, " waiting");
+//
+// Length:   a line is cut at 1,000 bytes and then ends in "...".
+// Threads:  any, signal handlers too: the line is one write, so lines do not mix.
+#ifndef PLIMSOLL_ALLOC_BASE_RAW_LOG_H_
+#define PLIMSOLL_ALLOC_BASE_RAW_LOG_H_
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace plimsoll::base {
+
+// A number to be written as 0x….
+struct Hex {
+  template <std::integral T>
+  explicit Hex(T v) : value(static_cast<uint64_t>(v)) {}
+  explicit Hex(const void* p) : value(reinterpret_cast<uintptr_t>(p)) {}
+  uint64_t value;
+};
+
+// A text of bounded length, built on the stack.
+class RawText {
+ public:
+  void Add(std::string_view text);
+  void Add(const char* text) { Add(std::string_view(text)); }
+  void Add(Hex number);
+  void Add(bool value) { Add(std::string_view(value ? "true" : "false")); }
+  void Add(char c) { Add(std::string_view(&c, 1)); }
+  template <std::integral T>
+  void Add(T number) {
+    if constexpr (std::is_signed_v<T>) {
+      if (number < 0) {
+        Add(std::string_view("-"));
+        AddUnsigned(0 - static_cast<uint64_t>(number));
+        return;
+      }
+    }
+    AddUnsigned(static_cast<uint64_t>(number));
+  }
+
+  std::string_view view() const { return {buffer_, size_}; }
+
+ private:
+  void AddUnsigned(uint64_t number);
+
+  static constexpr size_t kCapacity = 1000;
+  char buffer_[kCapacity];
+  size_t size_ = 0;
+};
+
+// Writes all of `text` to the descriptor, going on after EINTR and short writes; other errors end it.
+void RawWrite(int fd, std::string_view text);
+
+// The symbolic name of an errno value, such as "EAGAIN"; "errno N" for those it does not know.
+std::string_view ErrnoName(int error);
+
+// Writes the text and a newline to stderr in one write.
+void RawLogText(RawText& text);
+
+template <typename... Parts>
+void RawLog(const Parts&... parts) {
+  RawText text;
+  (text.Add(parts), ...);
+  RawLogText(text);
+}
+
+}  // namespace plimsoll::base
+
+#endif  // PLIMSOLL_ALLOC_BASE_RAW_LOG_H_

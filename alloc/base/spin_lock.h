@@ -1,0 +1,79 @@
+// A SpinLock guards a few dozen instructions, and may be taken beneath malloc.
+//
+//   base::SpinLock mu;
+//   { base::SpinLockHolder hold(mu); ... }
+//
+// Waiting:  up to about a microsecond with PAUSE, then a futex: a holder whose thread the kernel
+//           took off its CPU must not cost the waiters theirs.
+// Rules:    never held across a park; on a goroutine, held only with preemption off (the holder's
+//           M counts no_preempt up first). Not recursive, not fair.
+// Threads:  any, handlers excepted.
+#ifndef PLIMSOLL_ALLOC_BASE_SPIN_LOCK_H_
+#define PLIMSOLL_ALLOC_BASE_SPIN_LOCK_H_
+
+#include <atomic>
+#include <cstdint>
+
+#include "absl/base/thread_annotations.h"
+
+namespace plimsoll::base {
+
+class ABSL_LOCKABLE SpinLock {
+ public:
+  constexpr SpinLock() = default;
+  SpinLock(const SpinLock&) = delete;
+  SpinLock& operator=(const SpinLock&) = delete;
+
+  void lock() ABSL_EXCLUSIVE_LOCK_FUNCTION() {
+    if (!try_lock()) LockSlow();
+  }
+
+  bool try_lock() ABSL_EXCLUSIVE_TRYLOCK_FUNCTION(true) {
+    uint32_t free = kFree;
+    // pairs with the release in unlock()
+    return word_.compare_exchange_strong(free, kHeld, std::memory_order_acquire,
+                                         std::memory_order_relaxed);
+  }
+
+  void unlock() ABSL_UNLOCK_FUNCTION() {
+    // pairs with the acquire in try_lock() and LockSlow()
+    if (word_.exchange(kFree, std::memory_order_release) == kHeldWithWaiters) WakeOne();
+  }
+
+  // For DCHECKs: true while anybody holds it.
+  bool held() const { return word_.load(std::memory_order_relaxed) != kFree; }
+
+ private:
+  enum : uint32_t { kFree = 0, kHeld = 1, kHeldWithWaiters = 2 };
+
+  void LockSlow();
+  void WakeOne();
+
+  std::atomic<uint32_t> word_{kFree};
+};
+
+class ABSL_SCOPED_LOCKABLE SpinLockHolder {
+ public:
+  explicit SpinLockHolder(SpinLock& lock) ABSL_EXCLUSIVE_LOCK_FUNCTION(lock) : lock_(lock) {
+    lock_.lock();
+  }
+  ~SpinLockHolder() ABSL_UNLOCK_FUNCTION() { lock_.unlock(); }
+  SpinLockHolder(const SpinLockHolder&) = delete;
+  SpinLockHolder& operator=(const SpinLockHolder&) = delete;
+
+ private:
+  SpinLock& lock_;
+};
+
+// One PAUSE (YIELD on arm64): tells the core that this is a spin.
+inline void CpuRelax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+}  // namespace plimsoll::base
+
+#endif  // PLIMSOLL_ALLOC_BASE_SPIN_LOCK_H_

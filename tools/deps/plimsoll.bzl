@@ -1,0 +1,63 @@
+"""How Plimsoll's own targets are compiled: one place for flags and for include paths."""
+
+load("@rules_cc//cc:defs.bzl", "cc_binary", "cc_library", "cc_test")
+
+# -ftls-model=initial-exec: a goroutine may resume on another thread, and the general model's
+# cached address would then be the old thread's (runtime/DESIGN.md, "Thread-local state").
+# -fstack-clash-protection: a large frame touches each page, so it cannot jump a guard.
+PLIMSOLL_COPTS = [
+    "-ftls-model=initial-exec",
+    "-fstack-clash-protection",
+    "-Wall",
+    "-Wextra",
+    "-Wno-unused-parameter",
+    "-Wvla",
+]
+
+def plimsoll_cc_library(name, **kwargs):
+    """A cc_library whose headers are included as "plimsoll/<path from the root>".
+
+    Args:
+      name: the target.
+      **kwargs: as cc_library's; copts are added to ours.
+    """
+    cc_library(
+        name = name,
+        copts = PLIMSOLL_COPTS + kwargs.pop("copts", []),
+        include_prefix = "plimsoll",
+        strip_include_prefix = "/",
+        **kwargs
+    )
+
+def plimsoll_cc_test(name, size = "small", **kwargs):
+    """A GoogleTest program; small unless it says otherwise.
+
+    Args:
+      name: the target, ending in _test.
+      size: Bazel's test size.
+      **kwargs: as cc_test's; copts are added to ours.
+    """
+    cc_test(
+        name = name,
+        size = size,
+        copts = PLIMSOLL_COPTS + kwargs.pop("copts", []),
+        **kwargs
+    )
+
+def plimsoll_cc_binary(name, **kwargs):
+    """A program: static-pie under --config=static, and with jemalloc as its malloc unless sanitized.
+
+    Args:
+      name: the target.
+      **kwargs: as cc_binary's; copts and linkopts are added to ours.
+    """
+    cc_binary(
+        name = name,
+        copts = PLIMSOLL_COPTS + kwargs.pop("copts", []),
+        linkopts = kwargs.pop("linkopts", []) + select({
+            "//:static": ["-static-pie"],
+            "//conditions:default": [],
+        }),
+        malloc = kwargs.pop("malloc", "@jemalloc"),
+        **kwargs
+    )
