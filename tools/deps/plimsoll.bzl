@@ -44,6 +44,18 @@ def plimsoll_cc_test(name, size = "small", **kwargs):
         **kwargs
     )
 
+# Labels of this workspace, whichever workspace calls the macros.
+_STATIC = str(Label("//:static"))
+_SANITIZED = str(Label("//:sanitized"))
+
+# gold, the toolchain's default, knows no --no-dynamic-linker and so makes no static-pie; GNU ld
+# does. It warns of getpwnam and its like in libcgroup: rules and configuration files, which nothing
+# of ours reads. Its --no-warnings is no way out: an undefined symbol then passes in silence.
+_STATIC_PIE = [
+    "-static-pie",
+    "-fuse-ld=bfd",
+]
+
 def plimsoll_cc_binary(name, **kwargs):
     """A program: static-pie under --config=static, and with jemalloc as its malloc unless sanitized.
 
@@ -55,8 +67,32 @@ def plimsoll_cc_binary(name, **kwargs):
         name = name,
         copts = PLIMSOLL_COPTS + kwargs.pop("copts", []),
         linkopts = kwargs.pop("linkopts", []) + select({
-            "//:static": ["-static-pie"],
+            _STATIC: _STATIC_PIE,
             "//conditions:default": [],
+        }),
+        malloc = kwargs.pop("malloc", "@jemalloc"),
+        **kwargs
+    )
+
+def plimsoll_static_binary(name, **kwargs):
+    """A program that runs in an empty image: static-pie in every configuration that can be.
+
+    A sanitizer cannot be linked statically, so under --config=asan, tsan and ubsan the same target
+    is an ordinary program: a test that puts it into an empty root must have
+    target_compatible_with or a look at the file first.
+
+    Args:
+      name: the target.
+      **kwargs: as cc_binary's; copts, linkopts and features are added to ours.
+    """
+    cc_binary(
+        name = name,
+        copts = PLIMSOLL_COPTS + kwargs.pop("copts", []),
+        # GNU ld knows no --start-lib, with which Bazel would hand it loose object files.
+        features = kwargs.pop("features", []) + ["-supports_start_end_lib"],
+        linkopts = kwargs.pop("linkopts", []) + select({
+            _SANITIZED: [],
+            "//conditions:default": _STATIC_PIE,
         }),
         malloc = kwargs.pop("malloc", "@jemalloc"),
         **kwargs
