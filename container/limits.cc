@@ -1,0 +1,227 @@
+#include "plimsoll/container/limits.h"
+
+#include <sched.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+#include <bit>
+#include <cerrno>
+#include <climits>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "plimsoll/container/cgroup/cpu_max.h"
+#include "plimsoll/container/cgroup/diagnostic.h"
+#include "plimsoll/container/cgroup/files.h"
+#include "plimsoll/container/cgroup/limit_walk.h"
+#include "plimsoll/container/cgroup/mountinfo.h"
+#include "plimsoll/container/cgroup/self_cgroup.h"
+#include "plimsoll/container/cgroup/text.h"
+#include "plimsoll/container/go_env.h"
+#include "plimsoll/container/system.h"
+
+namespace plimsoll::container {
+namespace {
+
+constexpr char kSelfCgroup[] = "/proc/self/cgroup";
+constexpr char kMountinfo[] = "/proc/self/mountinfo";
+constexpr size_t kMaxSelfCgroup = size_t{1} << 20;
+constexpr size_t kMaxMountinfo = size_t{32} << 20;
+
+// The text of one of the two files in /proc that everything starts from; "" if there is none.
+std::string ReadProc(Files& files, const char* path, size_t limit, std::string_view code,
+                     DiagnosticList& diagnostics) {
+  FileText text = ReadFile(files, path, limit, ReadStyle::kToEnd);
+  if (!text.ok()) {
+    diagnostics.Add(
+        "unreadable", path, {}, {},
+        Concat("cannot be read: ", strerror(text.error), "; the cgroup's limits are unknown"));
+    return {};
+  }
+  if (text.truncated) {
+    diagnostics.Add(code, path, {}, {},
+                    Concat("is longer than ", limit, " bytes; the rest is ignored"));
+  }
+  return std::move(text.text);
+}
+
+std::optional<std::string> ProcessEnvironment(const char* name) {
+  const char* value = getenv(name);
+  if (value == nullptr) return std::nullopt;
+  return value;
+}
+
+class Detector {
+ public:
+  explicit Detector(const DetectOptions& options)
+      : options_(options),
+        own_files_(options.root),
+        files_(options.files != nullptr ? *options.files : own_files_) {}
+
+  Limits Run() {
+    limits_.affinity = options_.affinity.value_or(0);
+    if (limits_.affinity <= 0) limits_.affinity = AffinityCount();
+    limits_.page_size = options_.page_size.value_or(0);
+    if (limits_.page_size == 0) limits_.page_size = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+    limits_.mem_total = options_.mem_total.has_value()
+                            ? *options_.mem_total
+                            : MemTotal(files_, options_.files == nullptr && options_.root == "/");
+    WalkCgroups();
+    ChooseProcs();
+    ChooseMemLimit();
+    limits_.diagnostics = diagnostics_.Take();
+    return std::move(limits_);
+  }
+
+ private:
+  void WalkCgroups() {
+    const WalkOptions walk_options{.mem_total = limits_.mem_total, .page_size = limits_.page_size};
+    // The process may be moved between reading where it lives and reading the limits there. Then
+    // its directory is gone, and looking again finds the new one; thrice, lest it never ends.
+    for (int attempt = 0;; ++attempt) {
+      DiagnosticList diagnostics;
+      const std::string self =
+          ReadProc(files_, kSelfCgroup, kMaxSelfCgroup, "cgroup-line", diagnostics);
+      const std::string mountinfo =
+          ReadProc(files_, kMountinfo, kMaxMountinfo, "mountinfo-line", diagnostics);
+      const std::vector<CgroupLine> lines = ParseSelfCgroup(self, diagnostics);
+      const std::vector<CgroupMount> mounts = ParseMountinfo(mountinfo, diagnostics);
+      if (lines.empty()) {
+        diagnostics.Add("no-cgroup", kSelfCgroup, {}, {},
+                        "names no cgroup; only the affinity mask limits the CPUs");
+      }
+      WalkResult walked = WalkLimits(files_, lines, mounts, walk_options, diagnostics);
+      if (walked.own_directory_vanished && attempt < 2 &&
+          ReadFile(files_, kSelfCgroup, kMaxSelfCgroup, ReadStyle::kToEnd).text != self) {
+        continue;
+      }
+      limits_.cpu = std::move(walked.cpu);
+      limits_.memory = std::move(walked.memory);
+      limits_.pids = std::move(walked.pids);
+      limits_.cpuset = std::move(walked.cpuset);
+      limits_.trees = std::move(walked.trees);
+      diagnostics_ = std::move(diagnostics);
+      break;
+    }
+    if (limits_.memory.max.has_value()) {
+      const uint64_t max = limits_.memory.max->value;
+      limits_.heap_90pct = max / 10 * 9 + max % 10 * 9 / 10;
+    }
+  }
+
+  std::optional<std::string> Environment(const char* name) const {
+    std::optional<std::string> value =
+        options_.environment ? options_.environment(name) : ProcessEnvironment(name);
+    if (value.has_value() && value->empty()) return std::nullopt;
+    return value;
+  }
+
+  void ChooseProcs() {
+    std::optional<Fraction> quota;
+    if (limits_.cpu.quota.has_value()) quota = limits_.cpu.quota->value;
+    limits_.procs_ceil_min2 = kGoRule.Procs(quota, limits_.affinity);
+    limits_.procs_floor_min1 = kAutomaxprocsRule.Procs(quota, limits_.affinity);
+
+    ProcsChoice& choice = limits_.procs;
+    if (options_.procs.has_value()) {
+      if (*options_.procs > 0) {
+        choice = {*options_.procs, Source::kExplicit, "set by the program"};
+        return;
+      }
+      diagnostics_.Add("environment", "procs", {}, Concat(*options_.procs),
+                       "is not a positive number; ignored");
+    }
+    if (const std::optional<std::string> text = Environment("GOMAXPROCS")) {
+      const absl::StatusOr<int> procs = ParseGoMaxProcs(*text);
+      if (procs.ok()) {
+        choice = {*procs, Source::kEnvironment, "GOMAXPROCS in the environment"};
+        return;
+      }
+      diagnostics_.Add("environment", "GOMAXPROCS", {}, {},
+                       Concat(std::string(procs.status().message()), "; ignored"));
+    }
+    choice.value = options_.rule.Procs(quota, limits_.affinity);
+    const std::string cpus = Concat(limits_.affinity, limits_.affinity == 1 ? " CPU" : " CPUs");
+    if (quota.has_value()) {
+      choice.source = Source::kCgroup;
+      choice.reason = Concat("quota ", FormatFraction(quota->num, quota->den), " CPUs ",
+                             options_.rule.Describe(), "; affinity mask of ", cpus);
+    } else {
+      choice.source = Source::kAffinity;
+      choice.reason = Concat("no quota; affinity mask of ", cpus);
+      if (choice.value != limits_.affinity) choice.reason += Concat(" ", options_.rule.Describe());
+    }
+  }
+
+  void ChooseMemLimit() {
+    MemoryChoice& choice = limits_.mem_limit;
+    const auto chosen = [](int64_t bytes) -> std::optional<uint64_t> {
+      if (bytes == kNoMemLimit) return std::nullopt;
+      return static_cast<uint64_t>(bytes);
+    };
+    if (options_.mem_limit.has_value()) {
+      if (*options_.mem_limit >= 0) {
+        choice = {chosen(*options_.mem_limit), Source::kExplicit, "set by the program"};
+        return;
+      }
+      diagnostics_.Add("environment", "mem_limit", {}, Concat(*options_.mem_limit),
+                       "is negative; ignored");
+    }
+    if (const std::optional<std::string> text = Environment("GOMEMLIMIT")) {
+      const absl::StatusOr<int64_t> bytes = ParseGoMemLimit(*text);
+      if (bytes.ok()) {
+        choice = {chosen(*bytes), Source::kEnvironment, "GOMEMLIMIT in the environment"};
+        return;
+      }
+      diagnostics_.Add("environment", "GOMEMLIMIT", {}, {},
+                       Concat(std::string(bytes.status().message()), "; ignored"));
+    }
+    const std::optional<Found<uint64_t>> tightest = limits_.memory.Tightest();
+    if (tightest.has_value()) {
+      choice = {tightest->value, Source::kCgroup, tightest->file};
+    } else {
+      choice.reason = "no limit found";
+    }
+  }
+
+  const DetectOptions& options_;
+  SystemFiles own_files_;
+  Files& files_;
+  DiagnosticList diagnostics_;
+  Limits limits_;
+};
+
+}  // namespace
+
+std::string_view ToString(Source source) {
+  switch (source) {
+    case Source::kExplicit:
+      return "explicit";
+    case Source::kEnvironment:
+      return "environment";
+    case Source::kCgroup:
+      return "cgroup";
+    case Source::kAffinity:
+      return "affinity";
+    case Source::kNone:
+      break;
+  }
+  return "none";
+}
+
+bool Limits::SameLimits(const Limits& other) const {
+  return cpu == other.cpu && memory == other.memory && pids == other.pids &&
+         cpuset == other.cpuset && affinity == other.affinity && mem_total == other.mem_total &&
+         procs == other.procs && mem_limit == other.mem_limit;
+}
+
+Limits Detect(const DetectOptions& options) { return Detector(options).Run(); }
+
+}  // namespace plimsoll::container
