@@ -1,12 +1,7 @@
 #include "plimsoll/container/limits.h"
 
-#include <sched.h>
-#include <sys/sysinfo.h>
 #include <unistd.h>
 
-#include <bit>
-#include <cerrno>
-#include <climits>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -16,12 +11,15 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "plimsoll/container/cgroup/cpu_max.h"
 #include "plimsoll/container/cgroup/diagnostic.h"
 #include "plimsoll/container/cgroup/files.h"
+#include "plimsoll/container/cgroup/libcgroup_tree.h"
 #include "plimsoll/container/cgroup/limit_walk.h"
 #include "plimsoll/container/cgroup/mountinfo.h"
+#include "plimsoll/container/cgroup/resolver.h"
 #include "plimsoll/container/cgroup/self_cgroup.h"
 #include "plimsoll/container/cgroup/text.h"
 #include "plimsoll/container/go_env.h"
@@ -32,6 +30,7 @@ namespace {
 
 constexpr char kSelfCgroup[] = "/proc/self/cgroup";
 constexpr char kMountinfo[] = "/proc/self/mountinfo";
+constexpr size_t kMaxValue = 4096;  // of a file that holds one value
 constexpr size_t kMaxSelfCgroup = size_t{1} << 20;
 constexpr size_t kMaxMountinfo = size_t{32} << 20;
 
@@ -81,8 +80,40 @@ class Detector {
   }
 
  private:
+  absl::StatusOr<LibcgroupTree> OpenLibcgroup() const {
+    if (!options_.use_libcgroup.value_or(options_.root == "/" && options_.files == nullptr)) {
+      return absl::UnimplementedError("switched off");
+    }
+    return LibcgroupTree::Open();
+  }
+
+  // The first line of a level's file by libcgroup, and by our own reader where that cannot serve.
+  FileText ReadThroughLibcgroup(const LibcgroupTree& tree, std::string_view controller,
+                                const Hierarchy& hierarchy, size_t level, std::string_view name) {
+    std::string_view relative = hierarchy.dirs[level];
+    if (tree.Serves(controller, hierarchy.version, hierarchy.mount_point)) {
+      relative.remove_prefix(hierarchy.mount_point.size());
+      while (relative.starts_with('/')) relative.remove_prefix(1);
+      std::optional<FileText> text =
+          tree.ReadLine(controller, hierarchy.mount_point, relative, name);
+      if (text.has_value()) {
+        limits_.used_libcgroup = true;
+        return *std::move(text);
+      }
+    }
+    return ReadFile(files_, Concat(hierarchy.dirs[level], "/", name), kMaxValue,
+                    ReadStyle::kOneLine);
+  }
+
   void WalkCgroups() {
-    const WalkOptions walk_options{.mem_total = limits_.mem_total, .page_size = limits_.page_size};
+    WalkOptions walk_options{.mem_total = limits_.mem_total, .page_size = limits_.page_size};
+    const absl::StatusOr<LibcgroupTree> tree = OpenLibcgroup();
+    if (tree.ok()) {
+      walk_options.read = [this, &tree](std::string_view controller, const Hierarchy& hierarchy,
+                                        size_t level, std::string_view name) {
+        return ReadThroughLibcgroup(*tree, controller, hierarchy, level, name);
+      };
+    }
     // The process may be moved between reading where it lives and reading the limits there. Then
     // its directory is gone, and looking again finds the new one; thrice, lest it never ends.
     for (int attempt = 0;; ++attempt) {
@@ -109,6 +140,12 @@ class Detector {
       limits_.trees = std::move(walked.trees);
       diagnostics_ = std::move(diagnostics);
       break;
+    }
+    if (!tree.ok() && tree.status().code() != absl::StatusCode::kUnimplemented &&
+        tree.status().code() != absl::StatusCode::kNotFound) {
+      diagnostics_.Add(
+          "library", "libcgroup", {}, {},
+          Concat("was not used: ", std::string(tree.status().message()), "; our own reader was"));
     }
     if (limits_.memory.max.has_value()) {
       const uint64_t max = limits_.memory.max->value;

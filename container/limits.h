@@ -101,8 +101,9 @@ struct DetectOptions {
   // Reads the files; null reads the real ones below `root`. Must outlive the call.
   Files* files = nullptr;
 
-  // Ask libcgroup for mount points and first values where the build has it and `root` is "/".
-  bool use_libcgroup = true;
+  // Ask libcgroup for the mount points and first values, our own reader for the rest. nullopt:
+  // where the build has it, `root` is "/" and `files` is null. Our own reader alone finds the same.
+  std::optional<bool> use_libcgroup = {};
 };
 
 Limits Detect(const DetectOptions& options = {});

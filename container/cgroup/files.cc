@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -64,6 +65,13 @@ int SystemFiles::IsDirectory(const char* path) {
   if (descriptor < 0) return descriptor;
   close(descriptor);
   return 1;
+}
+
+// proc_pid_mountinfo(5): a change of the mount table is an exceptional condition for poll(2), told
+// once. On a plain file, below another root, there never is one.
+bool SystemFiles::MountsChanged(int handle) {
+  pollfd descriptor{.fd = handle, .events = POLLPRI, .revents = 0};
+  return poll(&descriptor, 1, 0) == 1 && (descriptor.revents & POLLPRI) != 0;
 }
 
 bool FileText::missing() const { return error == ENOENT; }

@@ -26,8 +26,9 @@ class Files {
   // Whether `path` is a directory: 1, or -errno (-ENOTDIR when it is something else).
   virtual int IsDirectory(const char* path) = 0;
 
-  // True where handles are real descriptors, which may be passed to poll(2).
-  virtual bool HandlesAreDescriptors() const { return false; }
+  // Whether the mount table changed since the last call, or since `handle`, an open
+  // /proc/self/mountinfo, was opened.
+  virtual bool MountsChanged(int handle) = 0;
 };
 
 // The files below `root`. With "/" these are the process's own. With any other root no symbolic
@@ -43,7 +44,7 @@ class SystemFiles : public Files {
   int64_t ReadAt(int handle, char* buffer, size_t size, int64_t offset) override;
   void Close(int handle) override;
   int IsDirectory(const char* path) override;
-  bool HandlesAreDescriptors() const override { return true; }
+  bool MountsChanged(int handle) override;
 
  private:
   int OpenWith(const char* path, int flags);

@@ -6,8 +6,10 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "plimsoll/container/cgroup/text.h"
 
 namespace plimsoll::container {
@@ -39,46 +41,50 @@ std::string Unescape(std::string_view text) {
   return out;
 }
 
-absl::Status WriteEntry(std::string_view header, std::string_view content,
-                        const std::string& root) {
+LayoutEntry MakeEntry(std::string_view header, std::string_view content) {
   constexpr std::string_view kEscaped = " (escaped)";
   constexpr std::string_view kArrow = " -> ";
-  std::error_code error;
   if (header.ends_with('/')) {
-    std::filesystem::create_directories(Concat(root, "/", header), error);
-    if (error) return absl::InternalError(Concat(header, ": ", error.message()));
-    return absl::OkStatus();
+    return {LayoutEntry::Kind::kDirectory, std::string(header.substr(0, header.size() - 1)), {}};
   }
-  std::string text(content);
-  std::string_view name = header;
-  const size_t arrow = header.find(kArrow);
-  if (arrow != std::string_view::npos) {
-    name = header.substr(0, arrow);
-  } else if (header.ends_with(kEscaped)) {
-    name.remove_suffix(kEscaped.size());
+  if (const size_t arrow = header.find(kArrow); arrow != std::string_view::npos) {
+    return {LayoutEntry::Kind::kLink, std::string(header.substr(0, arrow)),
+            std::string(header.substr(arrow + kArrow.size()))};
+  }
+  if (header.ends_with(kEscaped)) {
     if (content.ends_with('\n')) content.remove_suffix(1);
-    text = Unescape(content);
+    header.remove_suffix(kEscaped.size());
+    return {LayoutEntry::Kind::kFile, std::string(header), Unescape(content)};
   }
-  const std::filesystem::path path(Concat(root, "/", name));
-  std::filesystem::create_directories(path.parent_path(), error);
-  if (error) return absl::InternalError(Concat(name, ": ", error.message()));
-  if (arrow != std::string_view::npos) {
-    std::filesystem::create_symlink(std::string(header.substr(arrow + kArrow.size())), path, error);
-    if (error) return absl::InternalError(Concat(name, ": ", error.message()));
-    return absl::OkStatus();
+  return {LayoutEntry::Kind::kFile, std::string(header), std::string(content)};
+}
+
+absl::Status WriteEntry(const LayoutEntry& entry, const std::string& root) {
+  const std::filesystem::path path(Concat(root, "/", entry.path));
+  std::error_code error;
+  if (entry.kind == LayoutEntry::Kind::kDirectory) {
+    std::filesystem::create_directories(path, error);
+  } else {
+    std::filesystem::create_directories(path.parent_path(), error);
+    if (!error && entry.kind == LayoutEntry::Kind::kLink) {
+      std::filesystem::create_symlink(entry.text, path, error);
+    } else if (!error) {
+      std::ofstream file(path, std::ios::binary);
+      file << entry.text;
+      file.close();
+      if (!file) return absl::InternalError(Concat(entry.path, ": cannot be written"));
+    }
   }
-  std::ofstream file(path, std::ios::binary);
-  file << text;
-  file.close();
-  if (!file) return absl::InternalError(Concat(name, ": cannot be written"));
+  if (error) return absl::InternalError(Concat(entry.path, ": ", error.message()));
   return absl::OkStatus();
 }
 
 }  // namespace
 
-absl::Status UnpackLayout(std::string_view text, const std::string& root) {
+absl::StatusOr<std::vector<LayoutEntry>> ParseLayout(std::string_view text) {
+  std::vector<LayoutEntry> entries;
   std::optional<std::string_view> header;
-  std::string_view content = text.substr(0, 0);
+  std::string_view content;
   while (!text.empty()) {
     const size_t end = text.find('\n');
     if (end == std::string_view::npos) {
@@ -86,9 +92,7 @@ absl::Status UnpackLayout(std::string_view text, const std::string& root) {
     }
     const std::optional<std::string_view> next = Header(text.substr(0, end));
     if (next.has_value()) {
-      if (header.has_value()) {
-        if (absl::Status s = WriteEntry(*header, content, root); !s.ok()) return s;
-      }
+      if (header.has_value()) entries.push_back(MakeEntry(*header, content));
       header = next;
       content = text.substr(end + 1, 0);
     } else if (!header.has_value()) {
@@ -99,7 +103,17 @@ absl::Status UnpackLayout(std::string_view text, const std::string& root) {
     }
     text.remove_prefix(end + 1);
   }
-  return header.has_value() ? WriteEntry(*header, content, root) : absl::OkStatus();
+  if (header.has_value()) entries.push_back(MakeEntry(*header, content));
+  return entries;
+}
+
+absl::Status UnpackLayout(std::string_view text, const std::string& root) {
+  const absl::StatusOr<std::vector<LayoutEntry>> entries = ParseLayout(text);
+  if (!entries.ok()) return entries.status();
+  for (const LayoutEntry& entry : *entries) {
+    if (absl::Status s = WriteEntry(entry, root); !s.ok()) return s;
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace plimsoll::container

@@ -14,10 +14,21 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 
 namespace plimsoll::container {
+
+struct LayoutEntry {
+  enum class Kind { kFile, kDirectory, kLink };
+  Kind kind = Kind::kFile;
+  std::string path;  // relative, "proc/self/cgroup"
+  std::string text;  // of a file; of a link, its target
+};
+
+absl::StatusOr<std::vector<LayoutEntry>> ParseLayout(std::string_view text);
 
 // Writes what `text` describes below the existing directory `root`.
 absl::Status UnpackLayout(std::string_view text, const std::string& root);

@@ -1,6 +1,7 @@
 #include "plimsoll/container/cgroup/mountinfo.h"
 
 #include <algorithm>
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -104,10 +105,11 @@ class Cover {
     order_.resize(mounts.size());
     for (size_t i = 0; i < order_.size(); ++i) order_[i] = i;
     // '/' sorts below every other byte, so that what is below a directory directly follows it.
-    std::stable_sort(order_.begin(), order_.end(), [&mounts](size_t a, size_t b) {
-      return std::lexicographical_compare(mounts[a].point.begin(), mounts[a].point.end(),
-                                          mounts[b].point.begin(), mounts[b].point.end(),
-                                          [](char x, char y) { return Rank(x) < Rank(y); });
+    std::sort(order_.begin(), order_.end(), [&mounts](size_t a, size_t b) {
+      const std::strong_ordering order = std::lexicographical_compare_three_way(
+          mounts[a].point.begin(), mounts[a].point.end(), mounts[b].point.begin(),
+          mounts[b].point.end(), [](char x, char y) { return Rank(x) <=> Rank(y); });
+      return order == 0 ? a < b : order < 0;
     });
   }
 
