@@ -84,9 +84,7 @@ void Trees(JsonWriter& json, const Limits& limits) {
 
 }  // namespace
 
-std::string ToJson(const Limits& limits) {
-  JsonWriter json;
-  json.BeginObject();
+void WriteJson(JsonWriter& json, const Limits& limits) {
   json.Key("procs").Number(limits.procs.value);
   json.Key("procs_source").String(ToString(limits.procs.source));
   json.Key("procs_reason").String(limits.procs.reason);
@@ -143,6 +141,12 @@ std::string ToJson(const Limits& limits) {
   json.EndArray();
   json.Key("used_libcgroup").Bool(limits.used_libcgroup);
   Trees(json, limits);
+}
+
+std::string ToJson(const Limits& limits) {
+  JsonWriter json;
+  json.BeginObject();
+  WriteJson(json, limits);
   json.EndObject();
   return std::move(json).Take();
 }

@@ -15,6 +15,7 @@
 
 #include <string>
 
+#include "plimsoll/container/json_writer.h"
 #include "plimsoll/container/limits.h"
 
 namespace plimsoll::container {
@@ -22,6 +23,9 @@ namespace plimsoll::container {
 // One object, one key a line. Valid UTF-8 whatever bytes a path holds: a byte that is not is
 // written as U+FFFD.
 std::string ToJson(const Limits& limits);
+
+// Its members alone, for an object that has more.
+void WriteJson(JsonWriter& json, const Limits& limits);
 
 }  // namespace plimsoll::container
 

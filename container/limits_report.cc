@@ -110,7 +110,7 @@ std::vector<std::string> ReportTree(const Limits& limits) {
           own ? "  (own)" : ""));
       for (const Reading& reading : level.readings) {
         std::string line = Concat(indent, "  ", reading.tightest ? "* " : "  ", reading.name);
-        line.resize(std::max(line.size(), indent.size() + 24), ' ');
+        line.resize(std::max(line.size(), indent.size() + 32), ' ');
         line += Concat(" ", reading.text);
         if (!reading.note.empty()) line += Concat("  (", reading.note, ")");
         lines.push_back(std::move(line));
