@@ -33,7 +33,7 @@ enum class Affinity : uint8_t {
 
 struct GoOptions {
   ByteCount stack{0};      // 0: the default, 256 KiB; rounded up to a size of the pool
-  std::string_view label;  // shown in dumps; copied, cut at 31 bytes
+  std::string_view label{};  // shown in dumps; copied, cut at 31 bytes
   Affinity affinity = Affinity::kMigrate;
 };
 

@@ -1,0 +1,151 @@
+// The end of the process: main has returned, an exception was not caught, or nobody can run again.
+
+#include <cxxabi.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+
+#include "plimsoll/alloc/base/check.h"
+#include "plimsoll/alloc/base/futex.h"
+#include "plimsoll/runtime/sched/internal.h"
+#include "plimsoll/runtime/sched/sanitizer.h"
+
+namespace plimsoll::sched {
+namespace {
+
+// How long exit handlers and static destructors may take. A sanitizer's leak check takes its time.
+#if defined(PLIMSOLL_ASAN) || defined(PLIMSOLL_TSAN)
+constexpr int64_t kExitWatchdogNs = 60'000'000'000;
+#else
+constexpr int64_t kExitWatchdogNs = 1'000'000'000;
+#endif
+
+// As getdents64(2) writes them.
+struct DirEntry {
+  uint64_t inode;
+  int64_t offset;
+  uint16_t length;
+  uint8_t type;
+  char name[1];
+};
+
+// Threads of this process that are not ours and could call Ready: -1 when /proc cannot be read.
+// jemalloc's background threads never do.
+int ForeignThreads() {
+  const int dir = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (dir < 0) return -1;
+  int threads = 0;
+  alignas(DirEntry) char buffer[2048];
+  for (;;) {
+    const long n = syscall(SYS_getdents64, dir, buffer, sizeof(buffer));
+    if (n <= 0) break;
+    for (long at = 0; at < n;) {
+      const auto* entry = reinterpret_cast<const DirEntry*>(buffer + at);
+      at += entry->length;
+      if (entry->name[0] == '.') continue;
+      char path[64] = {};
+      strncpy(path, entry->name, 32);
+      strcat(path, "/comm");
+      char comm[16] = {};
+      if (const int fd = openat(dir, path, O_RDONLY | O_CLOEXEC); fd >= 0) {
+        if (read(fd, comm, sizeof(comm) - 1) < 0) comm[0] = '\0';
+        close(fd);
+      }
+      if (strncmp(comm, "jemalloc_bg", 11) != 0) ++threads;
+    }
+  }
+  close(dir);
+  return threads - sched.own_threads.load(std::memory_order_relaxed);
+}
+
+}  // namespace
+
+void StayFrozen() {
+  sched.frozen_ms.fetch_add(1, std::memory_order_relaxed);
+  std::atomic<uint32_t> never{0};
+  for (;;) base::FutexWait(never, 0);
+}
+
+void ExitProcess(int code) {
+  // Others stop at their next scheduling point; a hog gets no such chance and may run on beside the
+  // exit handlers, for at most the watchdog's second.
+  sched.exit_code.store(code, std::memory_order_relaxed);
+  sched.exit_deadline_ns.store(NowNanos() + kExitWatchdogNs, std::memory_order_relaxed);
+  sched.frozen.store(true, std::memory_order_seq_cst);
+  WakeSysmon();
+  exit(code);
+}
+
+namespace {
+
+// Nobody runs, and nothing that the scheduler knows of could change that.
+bool Quiet() {
+  return !sched.source->HasWaiters() &&
+         sched.blocking_calls.load(std::memory_order_seq_cst) == 0 &&
+         sched.idle_p_count.load(std::memory_order_seq_cst) ==
+             sched.procs.load(std::memory_order_relaxed) &&
+         EarliestTimer() == kNever && !WorkSomewhere() &&
+         sched.goroutines.load(std::memory_order_relaxed) > 0 &&
+         !sched.frozen.load(std::memory_order_relaxed);
+}
+
+}  // namespace
+
+bool CheckDeadlock() {
+  // An M on its way to sleep may take a P once more. If none was taken between two quiet looks, no
+  // goroutine ran between them, and none will.
+  const uint64_t taken = sched.ps_taken.load(std::memory_order_seq_cst);
+  if (!Quiet()) return true;  // who is awake will come here itself
+  const int foreign = ForeignThreads();
+  if (foreign > 0) return true;
+  if (foreign < 0) return false;  // a thread is being made, or /proc cannot be read
+  // A foreign thread that has ended meanwhile may have readied somebody before.
+  if (!Quiet() || sched.ps_taken.load(std::memory_order_seq_cst) != taken) return false;
+  base::Fatal("all goroutines are asleep - deadlock!");
+}
+
+namespace {
+
+void PrintG(const stack::Stack& stack, void* only_main) {
+  const G* g = GOfStack(stack);
+  const GStatus status = g->status.load(std::memory_order_acquire);
+  if (status == GStatus::kIdle || status == GStatus::kDead || g->id == 0) return;
+  if (g->is_main != (only_main != nullptr)) return;
+  base::RawText text;
+  text.Add("\ngoroutine ");
+  text.Add(g->id);
+  text.Add(" [");
+  if (status == GStatus::kWaiting) {
+    text.Add(WaitReasonText(g->reason));
+    const int64_t minutes =
+        (sched.coarse_now_ns.load(std::memory_order_relaxed) - g->waiting_since_ns) /
+        60'000'000'000;
+    if (minutes >= 1) {
+      text.Add(", ");
+      text.Add(minutes);
+      text.Add(" minutes");
+    }
+  } else {
+    text.Add(status == GStatus::kRunning ? "running" : "runnable");
+  }
+  text.Add("]:");
+  if (g->label[0] != '\0') {
+    text.Add(" ");
+    text.Add(std::string_view(g->label));
+  }
+  base::RawLogText(text);
+}
+
+}  // namespace
+
+void DumpGoroutines() {
+  int yes = 1;
+  sched.stacks.ForEachSlot(PrintG, &yes);
+  sched.stacks.ForEachSlot(PrintG, nullptr);
+}
+
+}  // namespace plimsoll::sched

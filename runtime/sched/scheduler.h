@@ -1,0 +1,73 @@
+// The Scheduler runs goroutines on threads: it finds a runnable G for each M that holds a P.
+//
+//   sched::RunOptions options{.procs = 2};
+//   sched::Run(options, entry, closure);       // never returns; //runtime:runtime calls it
+//
+//   who                       where it looks, in this order
+//   a goroutine that parks    runnext, the ring, the global queue                on its own stack
+//   an M with nothing to run  due timers, the same, the idle source, other Ps'   on its g0
+//                             queues and timers; then it gives its P up, looks
+//                             at all of them once more, and sleeps
+//
+// Invariants, and DESIGN.md tells why:
+//   (1) A goroutine runs only on an M that holds a P; a P is held by at most one M.
+//   (2) One goes to sleep only after it has, with a full fence between, taken itself out of the
+//       spinning count and looked at every queue; one who queues a G looks, with a full fence
+//       between, at the spinning count: so one of them sees the other.
+//   (3) mu_ is a leaf: nothing else is locked and nobody is readied while it is held.
+#ifndef PLIMSOLL_RUNTIME_SCHED_SCHEDULER_H_
+#define PLIMSOLL_RUNTIME_SCHED_SCHEDULER_H_
+
+#include <atomic>
+#include <cstdint>
+
+#include "plimsoll/alloc/base/units.h"
+#include "plimsoll/runtime/go.h"
+#include "plimsoll/runtime/stack/stack_pool.h"
+
+namespace plimsoll::sched {
+
+inline constexpr int kMaxProcs = 1024;
+
+struct RunOptions {
+  int procs = 1;                    // Ps, 1 to kMaxProcs
+  bool may_spin = true;             // false where the CPU quota is one CPU or less
+  ByteCount main_stack = MiB(8);    // of the main goroutine
+  void (*before_main)() = nullptr;  // called on the main goroutine's stack, first
+};
+
+// Makes the Ps and Ms, turns the calling thread into M 0, and runs the closure as goroutine 1. When
+// that returns, the process exits with what it left in *exit_code. Call once, from the main thread.
+[[noreturn]] void Run(const RunOptions& options, const internal::EntryOps& entry, void* closure,
+                      const int* exit_code);
+
+// What the scheduler counts; each number on its own is exact at some recent moment.
+struct Stats {
+  int procs = 0;
+  int idle_procs = 0;
+  int threads = 0;  // Ms
+  int idle_threads = 0;
+  int spinning = 0;
+  int64_t goroutines = 0;  // without the scheduler's own
+  uint64_t switches = 0;
+  uint64_t steals = 0;         // successful ones
+  uint64_t stolen = 0;         // goroutines they moved
+  uint64_t spawns = 0;
+  uint64_t thread_failures = 0;  // threads that could not be made
+};
+Stats GetStats();
+
+// Prints "goroutine N [reason, M minutes]:" for every goroutine, by raw writes. Any thread.
+void DumpGoroutines();
+
+stack::StackPool& Stacks();
+
+// The number of the P that runs the caller, from 0; -1 on a foreign thread. For tests and reports:
+// another P may run it at once after.
+int CurrentProc();
+// The number of the thread (M) that runs the caller, from 0; -1 on a foreign thread.
+int CurrentThread();
+
+}  // namespace plimsoll::sched
+
+#endif  // PLIMSOLL_RUNTIME_SCHED_SCHEDULER_H_
