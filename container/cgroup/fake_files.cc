@@ -50,6 +50,9 @@ absl::Status FakeFiles::Load(std::string_view layout) {
   if (!entries.ok()) return entries.status();
   for (const LayoutEntry& entry : *entries) {
     if (entry.kind == LayoutEntry::Kind::kFile) Write("/" + entry.path, entry.text);
+    if (entry.kind == LayoutEntry::Kind::kLink && ("/" + entry.path).ends_with("/" + entry.text)) {
+      FailOpen("/" + entry.path, ELOOP);
+    }
     if (entry.kind == LayoutEntry::Kind::kDirectory) directories_.push_back("/" + entry.path);
   }
   return absl::OkStatus();

@@ -42,7 +42,7 @@ class FakeFiles : public Files {
   // Called before each Open, with the path.
   void set_on_open(std::function<void(const std::string&)> hook) { on_open_ = std::move(hook); }
 
-  // Adds the files of a layout_file.h text; links are left out.
+  // Adds the files of a layout_file.h text. A link to itself answers ELOOP; others are left out.
   absl::Status Load(std::string_view layout);
 
   uint64_t calls() const { return calls_; }  // what would have been system calls

@@ -154,6 +154,8 @@ class Cover {
   // Of the mounts on one mount point, order_[first..end): the one on top.
   size_t Topmost(size_t first, size_t end) const {
     size_t top = order_[end - 1];
+    // A forged file may stack any number; nobody mounts so many on one point.
+    first = std::max(first, end - std::min(end, kMaxDepth));
     for (size_t i = end - 1; i-- > first;) {
       const std::vector<uint64_t> chain = Chain(order_[i]);
       if (chain.size() > 1 &&

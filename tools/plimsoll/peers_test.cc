@@ -1,6 +1,7 @@
 // The models of the peers against what the peers did: each layout's expected.json holds the answers
 // of automaxprocs 1.6.0 (run by chroot) and of the cgroup package of Go 1.26.8 (its source, built
-// and run by chroot); Go 1.25.0's were derived by hand from its source.
+// and run by chroot); Go 1.25.0's
+// were derived by hand from its source, for fifteen of them.
 #include "plimsoll/tools/plimsoll/peers.h"
 
 #include <gtest/gtest.h>
@@ -37,11 +38,13 @@ TEST(PeersTest, AnswerAsTheProgramsDidInEveryLayout) {
     if (peers.members.empty()) continue;
     ++layouts;
     const Peers got = AskPeers(files, std::stoi((*expected)["inputs"]["affinity"].text));
-    EXPECT_EQ(std::to_string(got.go125), peers["go125"].text);
+    if (peers.members.contains("go125")) {
+      EXPECT_EQ(std::to_string(got.go125), peers["go125"].text);
+    }
     EXPECT_EQ(std::to_string(got.go1268), peers["go1268"].text);
     EXPECT_EQ(got.automaxprocs_1_6.Text(), peers["automaxprocs_1_6"].text);
   }
-  EXPECT_GE(layouts, 15);
+  EXPECT_GE(layouts, 30);
 }
 
 TEST(PeersTest, KeepTheirManners) {
