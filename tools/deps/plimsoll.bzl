@@ -14,6 +14,13 @@ PLIMSOLL_COPTS = [
     "-Wvla",
 ]
 
+# For what is linked into the preloaded malloc: it may need nothing of libstdc++.
+BENEATH_MALLOC_COPTS = [
+    "-fno-exceptions",
+    "-fno-rtti",
+    "-fno-threadsafe-statics",
+]
+
 def plimsoll_cc_library(name, **kwargs):
     """A cc_library whose headers are included as "plimsoll/<path from the root>".
 
@@ -95,5 +102,26 @@ def plimsoll_static_binary(name, **kwargs):
             "//conditions:default": _STATIC_PIE,
         }),
         malloc = kwargs.pop("malloc", "@jemalloc"),
+        **kwargs
+    )
+
+def plimsoll_cc_shared_object(name, **kwargs):
+    """A shared object to be preloaded: it exports what it marks, and needs libc alone.
+
+    Args:
+      name: the target and the file, ending in .so.
+      **kwargs: as cc_binary's; copts and linkopts are added to ours.
+    """
+    cc_binary(
+        name = name,
+        copts = PLIMSOLL_COPTS + ["-fvisibility=hidden"] + kwargs.pop("copts", []),
+        linkopts = kwargs.pop("linkopts", []) + [
+            "-Wl,--as-needed",
+            "-Wl,--exclude-libs,ALL",
+            "-Wl,-z,now",
+        ],
+        linkshared = True,
+        linkstatic = True,
+        malloc = "@bazel_tools//tools/cpp:malloc",
         **kwargs
     )

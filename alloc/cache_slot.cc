@@ -1,0 +1,96 @@
+#include "plimsoll/alloc/cache_slot.h"
+
+#include <pthread.h>
+
+#include <atomic>
+
+#include "plimsoll/alloc/base/sanitizer.h"
+#include "plimsoll/alloc/heap_ops.h"
+#include "plimsoll/alloc/mcache.h"
+
+namespace plimsoll::alloc {
+namespace {
+
+// Its slots are empty and it owns no span: every operation takes the slow path.
+constinit MCache empty_cache;
+
+// This thread's own cache, for when it holds no P.
+__thread MCache* own_cache __attribute__((tls_model("initial-exec"))) = nullptr;
+// The thread's keys are being destroyed for the last time: it makes no cache any more.
+__thread bool ending __attribute__((tls_model("initial-exec"))) = false;
+__thread int key_rounds __attribute__((tls_model("initial-exec"))) = 0;
+
+constinit std::atomic<void (*)()> preempt_off{nullptr};
+constinit std::atomic<void (*)()> preempt_on{nullptr};
+
+enum : int { kNoKey, kMakingKey, kHasKey, kNoKeyToHave };
+constinit std::atomic<int> key_state{kNoKey};
+pthread_key_t key;
+
+// Other keys' destructors may allocate and free, so the cache is given up in the last round; but
+// TSan takes its own view of the thread down in that one, and may not be entered after.
+constexpr int kLastRound = PTHREAD_DESTRUCTOR_ITERATIONS - (base::kTsan ? 2 : 0);
+
+void OnThreadEnd(void*) {
+  if (++key_rounds < kLastRound) {
+    pthread_setspecific(key, &own_cache);
+    return;
+  }
+  SlowPath hold;
+  MCache* cache = own_cache;
+  ending = true;
+  own_cache = nullptr;
+  if (current_cache == cache) current_cache = &empty_cache;
+  if (cache != nullptr) core.ReturnCache(cache);
+}
+
+bool MakeKey() {
+  int state = key_state.load(std::memory_order_acquire);
+  if (state == kHasKey) return true;
+  if (state != kNoKey ||
+      !key_state.compare_exchange_strong(state, kMakingKey, std::memory_order_acq_rel)) {
+    return state ==
+           kHasKey;  // while another makes it, this thread goes without until it asks again
+  }
+  const bool made = pthread_key_create(&key, &OnThreadEnd) == 0;
+  key_state.store(made ? kHasKey : kNoKeyToHave, std::memory_order_release);
+  return made;
+}
+
+}  // namespace
+
+__thread MCache* current_cache __attribute__((tls_model("initial-exec"))) = &empty_cache;
+
+void SetCurrentCache(MCache* cache) {
+  if (cache == nullptr) cache = own_cache;
+  current_cache = cache == nullptr ? &empty_cache : cache;
+}
+
+void SetPreemptHooks(PreemptHooks hooks) {
+  preempt_off.store(hooks.off, std::memory_order_release);
+  preempt_on.store(hooks.on, std::memory_order_release);
+}
+
+SlowPath::SlowPath() {
+  if (auto off = preempt_off.load(std::memory_order_acquire)) off();
+}
+
+SlowPath::~SlowPath() {
+  if (auto on = preempt_on.load(std::memory_order_acquire)) on();
+}
+
+MCache* EnsureCache() {
+  MCache* cache = current_cache;
+  if (cache != &empty_cache) return cache;
+  if (ending) return nullptr;
+  // A cache that nobody would give back at the thread's end is not made; this asks again each time.
+  if (!MakeKey()) return nullptr;
+  cache = core.AcquireCache();
+  if (cache == nullptr) return nullptr;
+  // Before setspecific, which allocates when the key's number is high, and comes back here.
+  own_cache = current_cache = cache;
+  pthread_setspecific(key, &own_cache);
+  return cache;
+}
+
+}  // namespace plimsoll::alloc

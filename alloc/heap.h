@@ -1,0 +1,92 @@
+// The Heap hands out memory by size and takes it back: the runtime's heap, or any program's.
+//
+//   void* p = Heap::Allocate(100);            // nullptr: no memory
+//   Heap::Free(p);
+//
+//   Heap::SetMemoryLimit(MiB(96));
+//   while (running) { Heap::Step(now_ns); SleepAbout100ms(); }     // gives idle memory back
+//
+// Alignment: 16 bytes, and AllocateAligned's own; an object of 2^n bytes, up to 8192, is aligned to
+// 2^n. Sizes:     0 is as 1. Above 32 KiB objects are whole pages of 8 KiB. Contents are undefined
+// but for
+//            AllocateZeroed's.
+// Threads:   any number, and any thread may free what another allocated. On a P, or on a thread
+//            without one, the common case takes no lock and no atomic read-modify-write.
+// Blocking:  slow paths take spin locks and may ask the system for memory; they never park.
+// Failure:   nullptr, when the system gives no address space (RLIMIT_AS, max_map_count). A memory
+//            limit refuses nothing: it makes idle memory go back sooner.
+// Misuse:    double free, wild and interior free, and a mismatched size end the process with one
+// line
+//            that tells address, class and state. A use after free is not found without ASan, which
+//            finds it: freed memory is poisoned. Not for signal handlers.
+// Limits:    1 TiB of heap; addresses of 48 bits. One heap in a process.
+#ifndef PLIMSOLL_ALLOC_HEAP_H_
+#define PLIMSOLL_ALLOC_HEAP_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "plimsoll/alloc/base/units.h"
+#include "plimsoll/alloc/stats.h"
+
+namespace plimsoll {
+
+namespace alloc {
+class MCache;
+}  // namespace alloc
+
+class Heap {
+ public:
+  // Memory for `size` bytes; nullptr: there is none.
+  [[nodiscard]] static void* Allocate(size_t size);
+
+  // As Allocate, and reads as zero. Pages fresh from the system are not cleared again.
+  [[nodiscard]] static void* AllocateZeroed(size_t size);
+
+  // As Allocate, aligned to `alignment`, any power of two. Another alignment: nullptr.
+  [[nodiscard]] static void* AllocateAligned(size_t alignment, size_t size);
+
+  // Makes `p` hold `size` bytes, where it is if it can, else elsewhere with its contents copied.
+  // nullptr: no memory, and `p` is as it was. Reallocate(nullptr, n) is Allocate(n).
+  [[nodiscard]] static void* Reallocate(void* p, size_t size);
+
+  // Gives memory back. nullptr: nothing happens.
+  static void Free(void* p);
+
+  // As Free, and checks that `size` is what was asked for, as far as the heap can tell: the same
+  // class or number of pages.
+  static void FreeSized(void* p, size_t size);
+  static void FreeAlignedSized(void* p, size_t alignment, size_t size);
+
+  // Bytes at `p` that may be used: at least what was asked for.
+  static size_t UsableSize(const void* p);
+
+  // How much memory the heap should hold at most; UINT64_MAX bytes: no limit, as at the start.
+  static void SetMemoryLimit(ByteCount limit);
+
+  // Does a bounded piece of background work: gives idle memory back. Call it about every 100 ms,
+  // from one thread at a time, with a clock that does not run backwards.
+  struct StepResult {
+    ByteCount released;
+    bool idle;  // there is nothing to do until memory is freed
+  };
+  static StepResult Step(int64_t now_ns);
+
+  // Releases all idle memory now, what the current cache holds included. Returns how much.
+  static ByteCount ReleaseAll();
+
+  // What the heap holds, by class. Walks every span: milliseconds for each GiB.
+  static HeapStats Stats();
+
+  // Caches for Ps (see alloc/cache_slot.h): one each, used by one thread at a time. nullptr: no
+  // memory. DeleteCache gives up what it holds; objects allocated through it live on.
+  static alloc::MCache* NewCache();
+  static void DeleteCache(alloc::MCache* cache);
+
+  // Gives up what the cache holds without need: for a P that has been idle.
+  static void TrimCache(alloc::MCache* cache);
+};
+
+}  // namespace plimsoll
+
+#endif  // PLIMSOLL_ALLOC_HEAP_H_

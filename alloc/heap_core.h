@@ -1,0 +1,51 @@
+// HeapCore holds a heap's shared parts together: pages, orphans by class, caches.
+//
+//     Heap (public face)  ->  MCache ... MCache      one for each P or thread
+//                                 |        |
+//                             MCentral[class]        spans without a cache
+//                                 |
+//                              MHeap                 pages      ->   PageSource
+//
+// Order of locks: caches_mu, an MCentral's, MHeap's. Nothing is called out of the floor under them.
+#ifndef PLIMSOLL_ALLOC_HEAP_CORE_H_
+#define PLIMSOLL_ALLOC_HEAP_CORE_H_
+
+#include "absl/base/thread_annotations.h"
+#include "plimsoll/alloc/backing/mmap_pages.h"
+#include "plimsoll/alloc/base/spin_lock.h"
+#include "plimsoll/alloc/fixed_alloc.h"
+#include "plimsoll/alloc/mcache.h"
+#include "plimsoll/alloc/mcentral.h"
+#include "plimsoll/alloc/mheap.h"
+
+namespace plimsoll::alloc {
+
+struct HeapCore {
+  MHeap<MmapPages> pages{MmapPages(), &RandomArenaHint};
+  MCentral central[kClassCount];
+  Mailbox orphanage;
+
+  base::SpinLock caches_mu;
+  FixedAlloc<MCache> cache_storage;
+  MCache* idle_caches ABSL_GUARDED_BY(caches_mu) = nullptr;
+  MCache* all_caches ABSL_GUARDED_BY(caches_mu) = nullptr;
+
+  // A cache without a user, or a new one; null: no memory.
+  MCache* AcquireCache();
+
+  // Retires the cache and keeps its storage for the next AcquireCache.
+  void ReturnCache(MCache* cache);
+
+  // Takes in what others have freed of orphans' objects.
+  void ReadOrphansMail();
+
+  // The same for caches that nobody uses: a free that raced with a retirement left word there.
+  void ReadIdleCachesMail();
+
+  // Sends mail on that came to the wrong place. `owner` is whose mail was read.
+  static void Forward(Span* span);
+};
+
+}  // namespace plimsoll::alloc
+
+#endif  // PLIMSOLL_ALLOC_HEAP_CORE_H_

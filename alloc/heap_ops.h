@@ -1,0 +1,89 @@
+// The heap's operations as heap.h and malloc.cc share them: fast paths to be inlined into the
+// exported functions, slow paths to be jumped to.
+//
+// An exported function that holds a fast path is PLIMSOLL_LEAF: noinline, in the section that the
+// preemption handler leaves alone, and ends in a tail jump when the fast path will not do.
+#ifndef PLIMSOLL_ALLOC_HEAP_OPS_H_
+#define PLIMSOLL_ALLOC_HEAP_OPS_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "plimsoll/alloc/base/sanitizer.h"
+#include "plimsoll/alloc/cache_slot.h"
+#include "plimsoll/alloc/heap_core.h"
+#include "plimsoll/alloc/mcache.h"
+
+#define PLIMSOLL_LEAF __attribute__((noinline, section("plimsoll_nopreempt")))
+
+// Without optimisation, or under a sanitizer, a fast path calls out of its section: then it is
+// guarded as the slow ones are.
+#if !defined(__OPTIMIZE__) || defined(PLIMSOLL_ASAN) || defined(PLIMSOLL_TSAN)
+#define PLIMSOLL_LEAF_GUARD ::plimsoll::alloc::SlowPath leaf_guard
+#else
+#define PLIMSOLL_LEAF_GUARD \
+  do {                      \
+  } while (false)
+#endif
+
+namespace plimsoll::alloc {
+
+[[gnu::visibility("hidden")]] extern constinit HeapCore core;
+
+// Each does all of its operation, from the start. `call` is the caller's name for reports.
+void* AllocateSlow(size_t size);
+void* AllocateZeroed(size_t size);
+void* AllocateAligned(size_t alignment, size_t size);
+void* Reallocate(const char* call, void* p, size_t size);
+void FreeSlow(void* p);
+void FreeChecked(const char* call, void* p, size_t size_class, size_t pages, size_t told);
+void AttendSlow(Span* span);
+size_t UsableSize(const char* call, const void* p);
+
+// The class and, for class 0, the pages that AllocateAligned(alignment, size) takes. alignment of
+// at most 16 is that of Allocate.
+struct Shape {
+  size_t size_class;
+  size_t pages;
+};
+Shape ShapeOf(size_t alignment, size_t size);
+
+// The cache to use on this thread, made if need be; null: the thread is at its end, or there is no
+// memory. Only under a SlowPath.
+MCache* EnsureCache();
+
+// The cache of those who have none: held under a lock while it is used.
+class SharedCache {
+ public:
+  SharedCache() ABSL_NO_THREAD_SAFETY_ANALYSIS;
+  ~SharedCache() ABSL_NO_THREAD_SAFETY_ANALYSIS;
+  MCache* get() const { return cache_; }  // null: no memory
+
+ private:
+  MCache* cache_;
+};
+
+// For fork: before it, and after it in the parent and in the child. All locks of the floor.
+void LockAllForFork();
+void UnlockAllAfterFork();
+
+[[gnu::always_inline]] inline void* Allocate(size_t size) {
+  PLIMSOLL_LEAF_GUARD;
+  if (void* p = current_cache->TryAllocate(size)) [[likely]]
+    return p;
+  return AllocateSlow(size);
+}
+
+[[gnu::always_inline]] inline void Free(void* p) {
+  PLIMSOLL_LEAF_GUARD;
+  Span* span;
+  const MCache::Freed freed = current_cache->TryFree(reinterpret_cast<uintptr_t>(p), &span);
+  if (freed == MCache::Freed::kDone) [[likely]]
+    return;
+  if (freed == MCache::Freed::kAttention) return AttendSlow(span);
+  return FreeSlow(p);
+}
+
+}  // namespace plimsoll::alloc
+
+#endif  // PLIMSOLL_ALLOC_HEAP_OPS_H_

@@ -1,0 +1,337 @@
+#include "plimsoll/alloc/heap.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstring>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "plimsoll/alloc/base/sanitizer.h"
+#include "plimsoll/alloc/cache_slot.h"
+
+namespace plimsoll {
+namespace {
+
+TEST(HeapTest, EverySizeIsAlignedUsableAndItsOwn) {
+  std::vector<std::pair<unsigned char*, size_t>> held;
+  for (size_t size = 0; size < 70'000; size += 1 + size / 40) {
+    auto* p = static_cast<unsigned char*>(Heap::Allocate(size));
+    ASSERT_NE(p, nullptr);
+    ASSERT_EQ(reinterpret_cast<uintptr_t>(p) % 16, 0u) << size;
+    ASSERT_GE(Heap::UsableSize(p), size);
+    std::memset(p, static_cast<int>(held.size()), Heap::UsableSize(p));
+    held.emplace_back(p, Heap::UsableSize(p));
+  }
+  for (size_t i = 0; i < held.size(); ++i) {
+    for (size_t k = 0; k < held[i].second; ++k) {
+      ASSERT_EQ(held[i].first[k], static_cast<unsigned char>(i));
+    }
+    Heap::Free(held[i].first);
+  }
+}
+
+TEST(HeapTest, FreeingNothingDoesNothing) {
+  Heap::Free(nullptr);
+  Heap::FreeSized(nullptr, 8);
+  EXPECT_EQ(Heap::UsableSize(nullptr), 0u);
+}
+
+TEST(HeapTest, AlignsToAnyPowerOfTwoAndRefusesOtherNumbers) {
+  for (size_t alignment = 1; alignment <= (size_t{1} << 27); alignment *= 2) {
+    for (size_t size :
+         {size_t{0}, size_t{1}, size_t{24}, size_t{100}, size_t{5000}, size_t{40'000}}) {
+      auto* p = static_cast<char*>(Heap::AllocateAligned(alignment, size));
+      ASSERT_NE(p, nullptr) << alignment << " " << size;
+      EXPECT_EQ(reinterpret_cast<uintptr_t>(p) % alignment, 0u) << alignment << " " << size;
+      if (size > 0) p[0] = p[size - 1] = 1;
+      Heap::FreeAlignedSized(p, alignment, size);
+    }
+  }
+  EXPECT_EQ(Heap::AllocateAligned(0, 8), nullptr);
+  EXPECT_EQ(Heap::AllocateAligned(24, 8), nullptr);
+}
+
+TEST(HeapTest, ZeroedMemoryReadsAsZeroEvenWhereOthersWrote) {
+  for (size_t size : {size_t{1}, size_t{64}, size_t{1000}, size_t{30'000}, size_t{200'000}}) {
+    for (int round = 0; round < 200; ++round) {
+      auto* p = static_cast<unsigned char*>(Heap::AllocateZeroed(size));
+      ASSERT_NE(p, nullptr);
+      for (size_t i = 0; i < size; ++i) ASSERT_EQ(p[i], 0) << size << " at " << i;
+      std::memset(p, 0xab, size);
+      Heap::Free(p);
+    }
+  }
+}
+
+TEST(HeapTest, ReallocateKeepsContentsOverEveryBorder) {
+  const size_t kSizes[] = {1, 16, 17, 100, 128, 129, 5000, 32'768, 32'769, 100'000, 3'000'000};
+  for (size_t from : kSizes) {
+    for (size_t to : kSizes) {
+      auto* p = static_cast<unsigned char*>(Heap::Allocate(from));
+      for (size_t i = 0; i < from; ++i) p[i] = static_cast<unsigned char>(i * 7);
+      p = static_cast<unsigned char*>(Heap::Reallocate(p, to));
+      ASSERT_NE(p, nullptr);
+      for (size_t i = 0; i < std::min(from, to); ++i) {
+        ASSERT_EQ(p[i], static_cast<unsigned char>(i * 7)) << from << " to " << to << " at " << i;
+      }
+      std::memset(p, 1, to);
+      Heap::FreeSized(p, to);
+    }
+  }
+}
+
+TEST(HeapTest, ALargeObjectGrowsWhereItIsWhenThePagesBehindItAreFree) {
+  void* p = Heap::Allocate(1 << 20);
+  void* grown = Heap::Reallocate(p, (1 << 20) + (1 << 19));
+  // Whether the pages are free is the neighbours' doing; what was given up is certainly free.
+  void* shrunk = Heap::Reallocate(grown, 1 << 20);
+  EXPECT_EQ(shrunk, grown);
+  EXPECT_EQ(Heap::Reallocate(shrunk, (1 << 20) + (1 << 19)), shrunk);
+  Heap::Free(shrunk);
+}
+
+TEST(HeapTest, ThereIsNoMemoryForWhatNoMachineHas) {
+  EXPECT_EQ(Heap::Allocate(size_t{1} << 60), nullptr);
+  EXPECT_EQ(Heap::Allocate(SIZE_MAX), nullptr);
+  EXPECT_EQ(Heap::AllocateZeroed(size_t{1} << 47), nullptr);
+  EXPECT_EQ(Heap::AllocateAligned(size_t{1} << 62, 8), nullptr);
+  void* p = Heap::Allocate(100);
+  EXPECT_EQ(Heap::Reallocate(p, size_t{1} << 50), nullptr);
+  std::memset(p, 1, 100);  // it is as it was
+  Heap::Free(p);
+}
+
+// Each thread hands what it allocates to a random slot, and frees what it finds there.
+TEST(HeapTest, ThreadsMayFreeWhatOthersAllocatedAtOnce) {
+  constexpr int kThreads = 4;
+  constexpr int kSlots = 512;
+  static std::atomic<uint64_t*> slots[kSlots];
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([t] {
+      std::mt19937_64 random(t);
+      for (int i = 0; i < 60'000; ++i) {
+        const size_t words = 2 + random() % (i % 100 == 0 ? 6000 : 60);
+        auto* mine = static_cast<uint64_t*>(Heap::Allocate(words * 8));
+        mine[0] = words;
+        mine[words - 1] = words;
+        uint64_t* theirs = slots[random() % kSlots].exchange(mine, std::memory_order_acq_rel);
+        if (theirs == nullptr) continue;
+        ASSERT_EQ(theirs[theirs[0] - 1], theirs[0]);
+        Heap::Free(theirs);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (auto& slot : slots) Heap::Free(slot.exchange(nullptr));
+}
+
+TEST(HeapTest, WhatManyDeadThreadsHeldComesBack) {
+  auto spawn = [](int count) {
+    for (int i = 0; i < count; ++i) {
+      std::thread([] {
+        std::vector<void*> held;
+        for (size_t size = 1; size < 20'000; size += 500) held.push_back(Heap::Allocate(size));
+        for (void* p : held) Heap::Free(p);
+      }).join();
+    }
+  };
+  spawn(20);
+  const uint64_t before = Heap::Stats().in_spans.value();
+  spawn(base::kTsan ? 100 : 1000);
+  EXPECT_LE(Heap::Stats().in_spans.value(), before + MiB(1).value());
+}
+
+TEST(HeapTest, AThreadMayEndWhileOthersStillFreeItsObjects) {
+  for (int round = 0; round < 50; ++round) {
+    std::vector<void*> objects(2000);
+    std::thread maker([&] {
+      for (size_t i = 0; i < objects.size(); ++i) objects[i] = Heap::Allocate(16 + i % 300);
+    });
+    maker.join();
+    std::thread a([&] {
+      for (size_t i = 0; i < objects.size(); i += 2) Heap::Free(objects[i]);
+    });
+    std::thread b([&] {
+      for (size_t i = 1; i < objects.size(); i += 2) Heap::Free(objects[i]);
+    });
+    a.join();
+    b.join();
+  }
+  Heap::Step(1);
+  EXPECT_LE(Heap::Stats().live.value(), MiB(8).value());
+}
+
+TEST(HeapTest, CachesOfPsMayMoveBetweenThreads) {
+  alloc::MCache* cache = Heap::NewCache();
+  ASSERT_NE(cache, nullptr);
+  std::vector<void*> objects;
+  for (int turn = 0; turn < 20; ++turn) {
+    std::thread([&] {
+      alloc::SetCurrentCache(cache);
+      for (int i = 0; i < 500; ++i) objects.push_back(Heap::Allocate(48));
+      for (int i = 0; i < 400; ++i) {
+        Heap::Free(objects.back());
+        objects.pop_back();
+      }
+      alloc::SetCurrentCache(nullptr);
+    }).join();
+  }
+  for (void* p : objects) Heap::Free(p);
+  Heap::TrimCache(cache);
+  Heap::DeleteCache(cache);
+}
+
+TEST(HeapTest, PreemptionIsOffInSlowPathsAndOnAgainAfter) {
+  static thread_local int depth = 0;
+  static std::atomic<int> calls{0};
+  alloc::SetPreemptHooks({.off = [] { ++depth, ++calls; }, .on = [] { --depth; }});
+  std::thread([] {
+    std::vector<void*> objects;
+    for (int i = 0; i < 1000; ++i) objects.push_back(Heap::Allocate(64));
+    objects.push_back(Heap::Allocate(100'000));
+    for (void* p : objects) Heap::Free(p);
+    EXPECT_EQ(depth, 0);
+  }).join();
+  EXPECT_GT(calls.load(), 10);
+  alloc::SetPreemptHooks({});
+}
+
+TEST(HeapTest, StatsAddUpToWhatIsHeld) {
+  const HeapStats before = Heap::Stats();
+  std::vector<void*> objects;
+  for (int i = 0; i < 1000; ++i) objects.push_back(Heap::Allocate(1000));
+  void* large = Heap::Allocate(MiB(3).value());
+  const HeapStats during = Heap::Stats();
+  EXPECT_EQ(during.live.value() - before.live.value(), 1000u * 1024 + MiB(3).value());
+  EXPECT_EQ(during.large_objects, before.large_objects + 1);
+  EXPECT_EQ(during.in_spans.value() + during.idle.value() + during.released.value(),
+            during.mapped.value());
+  EXPECT_GE(during.in_spans.value(), during.live.value());
+  for (void* p : objects) Heap::Free(p);
+  Heap::Free(large);
+  EXPECT_EQ(Heap::Stats().live.value(), before.live.value());
+}
+
+TEST(HeapTest, JsonNamesEveryClassInUse) {
+  void* p = Heap::Allocate(600);
+  std::string json;
+  WriteJson(
+      Heap::Stats(),
+      [](std::string_view text, void* to) { static_cast<std::string*>(to)->append(text); }, &json);
+  EXPECT_NE(json.find("\"live_bytes\": "), std::string::npos);
+  EXPECT_NE(json.find("\"limit_bytes\": null"), std::string::npos);
+  EXPECT_NE(json.find("{\"size\": 640, \"spans\": "), std::string::npos) << json;
+  EXPECT_EQ(std::count(json.begin(), json.end(), '{'), std::count(json.begin(), json.end(), '}'));
+  Heap::Free(p);
+}
+
+TEST(HeapTest, StepReturnsASpikeWithinTenSeconds) {
+  Heap::ReleaseAll();
+  std::vector<void*> objects;
+  for (int i = 0; i < 200; ++i) {
+    objects.push_back(Heap::Allocate(MiB(1).value()));
+    std::memset(objects.back(), 1, MiB(1).value());
+  }
+  for (void* p : objects) Heap::Free(p);
+  EXPECT_GE(Heap::Stats().idle.value(), MiB(190).value());
+  for (int64_t now = 0; now <= 10'000'000'000; now += 100'000'000) Heap::Step(now);
+  const HeapStats s = Heap::Stats();
+  EXPECT_LE(s.in_spans.value() + s.idle.value(), s.live.value() * 5 / 4 + MiB(16).value());
+}
+
+TEST(HeapTest, UnderALimitIdleMemoryGoesAtTheNextStep) {
+  Heap::ReleaseAll();
+  const uint64_t held = Heap::Stats().in_spans.value();
+  Heap::SetMemoryLimit(ByteCount(held) + MiB(40));
+  void* p = Heap::Allocate(MiB(60).value());
+  std::memset(p, 1, MiB(60).value());
+  Heap::Free(p);
+  Heap::Step(20'000'000'000);
+  EXPECT_LE(Heap::Stats().idle.value(), MiB(40).value());
+  Heap::SetMemoryLimit(ByteCount(UINT64_MAX));
+}
+
+#define HEAP_DEATH(statement, text) EXPECT_EXIT(statement, testing::ExitedWithCode(2), text)
+
+TEST(HeapDeathTest, MisuseIsToldWithAddressClassAndState) {
+  if (base::kTsan) GTEST_SKIP() << "TSan forbids threads and fork together";
+  HEAP_DEATH(
+      {
+        void* p = Heap::Allocate(100);
+        Heap::Free(p);
+        Heap::Free(p);
+      },
+      "fatal error: free: double free of 0x[0-9a-f]+: object [0-9]+ of a span of 112-byte objects "
+      "\\(class 7\\) at 0x[0-9a-f]+, state");
+  HEAP_DEATH(
+      {
+        auto* p = static_cast<char*>(Heap::Allocate(100));
+        Heap::Free(p + 32);
+      },
+      "interior pointer 0x[0-9a-f]+: 32 bytes into object [0-9]+ of a span of 112-byte objects");
+  HEAP_DEATH(
+      {
+        auto* p = static_cast<char*>(Heap::Allocate(100'000));
+        Heap::Free(p + 4096);
+      },
+      "interior pointer 0x[0-9a-f]+: 4096 bytes into a large object of 100000 bytes");
+  HEAP_DEATH(
+      {
+        int local = 0;
+        Heap::Free(&local);
+      },
+      "wild pointer 0x[0-9a-f]+: no allocation of this heap is at this address");
+  HEAP_DEATH(
+      {
+        // Never handed out, in a span that is in use.
+        auto* p = static_cast<char*>(Heap::Allocate(32'000));
+        Heap::Free(p + 32'768);
+      },
+      "(double free|wild pointer)");
+  HEAP_DEATH(Heap::FreeSized(Heap::Allocate(100), 200),
+             "sized free: mismatched size for 0x[0-9a-f]+: told 200: object");
+  HEAP_DEATH(Heap::FreeSized(Heap::Allocate(100'000), 200),
+             "told 200: 0 bytes into a large object");
+  HEAP_DEATH(
+      {
+        void* p = Heap::Allocate(100'000);
+        Heap::Free(p);
+        Heap::Free(p);
+      },
+      "wild pointer");
+  HEAP_DEATH(Heap::Free(reinterpret_cast<void*>(0xdeadbeef00000000)), "wild pointer");
+  HEAP_DEATH(
+      {
+        void* p = Heap::Allocate(64);
+        Heap::Free(p);
+        (void)Heap::Reallocate(p, 1000);
+      },
+      "realloc: double free of");
+}
+
+TEST(HeapDeathTest, ASecondFreeByAnotherThreadIsFoundWhenItIsSent) {
+  if (base::kTsan) GTEST_SKIP() << "TSan forbids threads and fork together";
+  HEAP_DEATH(
+      {
+        void* p = Heap::Allocate(64);
+        std::thread([p] {
+          Heap::Free(p);
+          Heap::Free(p);
+        }).join();
+      },
+      "double free of");
+  HEAP_DEATH(
+      {
+        void* p = Heap::Allocate(64);
+        std::thread([p] { Heap::Free(p); }).join();
+        std::thread([p] { Heap::Free(p); }).join();
+      },
+      "double free of");
+}
+
+}  // namespace
+}  // namespace plimsoll

@@ -1,0 +1,436 @@
+// malloc and operator new for a whole binary: //alloc:malloc when linked in, libplimsoll_malloc.so
+// when preloaded.
+//
+// Promises beyond C's: 16-byte alignment; malloc_usable_size() bytes may be written; free keeps
+// errno; sizes above PTRDIFF_MAX are refused; malloc(0) is a pointer of its own; realloc(p, 0)
+// frees p and answers null, as glibc's does. Works before constructors have run and after a
+// thread's destructors have; in the child of a fork of a threaded program.
+//
+// Nothing here may use libstdc++, stdio, or anything that might allocate.
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <bit>
+#include <new>
+
+#include "plimsoll/alloc/base/check.h"
+#include "plimsoll/alloc/base/futex.h"
+#include "plimsoll/alloc/base/raw_log.h"
+#include "plimsoll/alloc/heap.h"
+#include "plimsoll/alloc/heap_ops.h"
+
+#define PLIMSOLL_EXPORT extern "C" __attribute__((visibility("default")))
+
+// libstdc++'s, when the program has it. Weak: a C program has not, and this object does not bring
+// it.
+extern std::new_handler plimsoll_get_new_handler() __asm__("_ZSt15get_new_handlerv")
+    __attribute__((weak));
+extern void plimsoll_throw_bad_alloc() __asm__("_ZSt17__throw_bad_allocv") __attribute__((weak));
+
+namespace {
+
+using plimsoll::Heap;
+using plimsoll::HeapStats;
+using namespace plimsoll::alloc;  // NOLINT: this file is that namespace's face
+
+// ---- the background thread ----
+
+// It exists only after more than this much has lain idle: short programs never have it.
+constexpr uint64_t kWorthAThread = uint64_t{16} << 20;
+
+enum : uint32_t { kNoThread, kStepping, kAsleep };
+constinit std::atomic<uint32_t> background{kNoThread};
+constinit std::atomic<bool> background_wanted{true};
+
+int64_t NowNs() {
+  timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec * int64_t{1'000'000'000} + t.tv_nsec;
+}
+
+void* Background(void*) {
+  constexpr int64_t kStepNs = 100'000'000;
+  std::atomic<uint32_t> nobody{0};
+  int idle_steps = 0;
+  for (;;) {
+    // A minute without work, and it sleeps until somebody frees a lot.
+    if (Heap::Step(NowNs()).idle) {
+      if (++idle_steps > 600) {
+        background.store(kAsleep, std::memory_order_seq_cst);
+        plimsoll::base::FutexWait(background, kAsleep);
+        idle_steps = 0;
+      }
+    } else {
+      idle_steps = 0;
+    }
+    plimsoll::base::FutexWait(nobody, 0, kStepNs);
+  }
+  return nullptr;
+}
+
+// After memory was freed: sees to it that somebody gives it back. No lock is held.
+void KeepBackground() {
+  if (core.pages.IdleBytes() < kWorthAThread) [[likely]]
+    return;
+  uint32_t state = background.load(std::memory_order_relaxed);
+  if (state == kStepping || !background_wanted.load(std::memory_order_relaxed)) return;
+  if (!background.compare_exchange_strong(state, kStepping, std::memory_order_seq_cst)) return;
+  if (state == kAsleep) {
+    plimsoll::base::FutexWake(background, 1);
+    return;
+  }
+  const int error = errno;
+  sigset_t all;
+  sigset_t old;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &old);
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  pthread_attr_setstacksize(&attributes, 128 << 10);
+  pthread_t thread;
+  // Without a thread (pids.max) memory stays until the next try, once a process.
+  if (pthread_create(&thread, &attributes, &Background, nullptr) != 0) {
+    background_wanted.store(false, std::memory_order_relaxed);
+    background.store(kNoThread, std::memory_order_relaxed);
+  }
+  pthread_attr_destroy(&attributes);
+  pthread_sigmask(SIG_SETMASK, &old, nullptr);
+  errno = error;
+}
+
+// ---- fork ----
+
+void BeforeFork() { LockAllForFork(); }
+void AfterForkInParent() { UnlockAllAfterFork(); }
+void AfterForkInChild() {
+  // Other threads are gone, and their caches with them: what those hold stays in use. The locks are
+  // the forking thread's own.
+  UnlockAllAfterFork();
+  background.store(kNoThread, std::memory_order_relaxed);
+}
+
+// Registered when libc is ready for it, never from within malloc: pthread_atfork allocates.
+__attribute__((constructor)) void RegisterFork() {
+  pthread_atfork(&BeforeFork, &AfterForkInParent, &AfterForkInChild);
+}
+
+// ---- helpers ----
+
+constexpr size_t kMost = PTRDIFF_MAX;
+
+[[gnu::noinline, gnu::cold]] void* NoMemory() {
+  errno = ENOMEM;
+  return nullptr;
+}
+
+[[gnu::noinline]] void* MallocSlow(size_t size) {
+  if (size > kMost) return NoMemory();
+  void* p = AllocateSlow(size);
+  return p != nullptr ? p : NoMemory();
+}
+
+[[gnu::noinline]] void FreeSlowly(void* p) {
+  // Releasing never sets errno: the system is entered without libc.
+  FreeSlow(p);
+  KeepBackground();
+}
+
+[[gnu::noinline]] void AttendSlowly(Span* span) {
+  AttendSlow(span);
+  KeepBackground();
+}
+
+[[gnu::always_inline]] inline void* Malloc(size_t size) {
+  PLIMSOLL_LEAF_GUARD;
+  if (void* p = current_cache->TryAllocate(size)) [[likely]]
+    return p;
+  return MallocSlow(size);
+}
+
+[[gnu::always_inline]] inline void FreeIt(void* p) {
+  PLIMSOLL_LEAF_GUARD;
+  Span* span;
+  const MCache::Freed freed = current_cache->TryFree(reinterpret_cast<uintptr_t>(p), &span);
+  if (freed == MCache::Freed::kDone) [[likely]]
+    return;
+  if (freed == MCache::Freed::kAttention) return AttendSlowly(span);
+  return FreeSlowly(p);
+}
+
+void* Calloc(size_t count, size_t size) {
+  size_t bytes;
+  if (__builtin_mul_overflow(count, size, &bytes) || bytes > kMost) return NoMemory();
+  void* p = AllocateZeroed(bytes);
+  return p != nullptr ? p : NoMemory();
+}
+
+void* Realloc(void* p, size_t size) {
+  if (p == nullptr) return Malloc(size);
+  if (size == 0) {
+    FreeIt(p);
+    return nullptr;
+  }
+  if (size > kMost) return NoMemory();
+  void* to = Reallocate("realloc", p, size);
+  if (to == nullptr) return NoMemory();
+  KeepBackground();
+  return to;
+}
+
+void* Aligned(size_t alignment, size_t size) {
+  if (size > kMost || alignment > kMost) return NoMemory();
+  void* p = alignment <= 16 ? Malloc(size) : AllocateAligned(alignment, size);
+  return p != nullptr ? p : NoMemory();
+}
+
+// memalign takes any number and rounds it up, as glibc's does.
+void* Memalign(size_t alignment, size_t size) {
+  if (alignment > kMost / 2 + 1) {
+    errno = EINVAL;
+    return nullptr;
+  }
+  return Aligned(std::bit_ceil(alignment), size);
+}
+
+size_t MachinePage() { return 4096; }
+
+void FreeWithShape(void* p, size_t alignment, size_t size) {
+  const Shape shape = ShapeOf(std::has_single_bit(alignment) ? alignment : 1, size);
+  FreeChecked("sized free", p, shape.size_class, shape.pages, size);
+  KeepBackground();
+}
+
+// ---- operator new ----
+
+// As the standard says: the new-handler gets a chance before each failure. Without exceptions in
+// this object, a failure that may not be told ends the process.
+[[gnu::noinline, gnu::cold]] void* NewSlow(size_t size, size_t alignment, bool may_fail) {
+  for (;;) {
+    void* p = Aligned(alignment, size);
+    if (p != nullptr) return p;
+    std::new_handler handler = plimsoll_get_new_handler ? plimsoll_get_new_handler() : nullptr;
+    if (handler != nullptr) {
+      handler();
+      continue;
+    }
+    if (may_fail) return nullptr;
+    if (plimsoll_throw_bad_alloc) plimsoll_throw_bad_alloc();
+    plimsoll::base::Fatal("operator new: no memory for ", size, " bytes");
+  }
+}
+
+[[gnu::always_inline]] inline void* New(size_t size) {
+  PLIMSOLL_LEAF_GUARD;
+  if (void* p = current_cache->TryAllocate(size)) [[likely]]
+    return p;
+  return NewSlow(size, 1, false);
+}
+[[gnu::always_inline]] inline void* NewNoThrow(size_t size) {
+  PLIMSOLL_LEAF_GUARD;
+  if (void* p = current_cache->TryAllocate(size)) [[likely]]
+    return p;
+  return NewSlow(size, 1, true);
+}
+
+// Writes to a descriptor or a FILE; stdio is the caller's wish here.
+void WriteToFd(std::string_view text, void* to) {
+  plimsoll::base::RawWrite(*static_cast<int*>(to), text);
+}
+void WriteToFile(std::string_view text, void* to) {
+  fwrite(text.data(), 1, text.size(), static_cast<FILE*>(to));
+}
+
+}  // namespace
+
+// ---- C ----
+
+PLIMSOLL_EXPORT PLIMSOLL_LEAF void* malloc(size_t size) noexcept { return Malloc(size); }
+PLIMSOLL_EXPORT PLIMSOLL_LEAF void free(void* p) noexcept { return FreeIt(p); }
+PLIMSOLL_EXPORT void* calloc(size_t count, size_t size) noexcept { return Calloc(count, size); }
+PLIMSOLL_EXPORT void* realloc(void* p, size_t size) noexcept { return Realloc(p, size); }
+PLIMSOLL_EXPORT void* reallocarray(void* p, size_t count, size_t size) noexcept {
+  size_t bytes;
+  if (__builtin_mul_overflow(count, size, &bytes)) return NoMemory();
+  return Realloc(p, bytes);
+}
+PLIMSOLL_EXPORT void* memalign(size_t alignment, size_t size) noexcept {
+  return Memalign(alignment, size);
+}
+PLIMSOLL_EXPORT int posix_memalign(void** out, size_t alignment, size_t size) noexcept {
+  if (!std::has_single_bit(alignment) || alignment % sizeof(void*) != 0) return EINVAL;
+  const int error = errno;
+  void* p = Aligned(alignment, size);
+  errno = error;  // posix_memalign tells by its value alone
+  if (p == nullptr) return ENOMEM;
+  *out = p;
+  return 0;
+}
+PLIMSOLL_EXPORT void* aligned_alloc(size_t alignment, size_t size) noexcept {
+  if (!std::has_single_bit(alignment)) {
+    errno = EINVAL;
+    return nullptr;
+  }
+  return Aligned(alignment, size);
+}
+PLIMSOLL_EXPORT void* valloc(size_t size) noexcept { return Aligned(MachinePage(), size); }
+PLIMSOLL_EXPORT void* pvalloc(size_t size) noexcept {
+  if (size > kMost - MachinePage()) return NoMemory();
+  const size_t whole = (size + MachinePage() - 1) & ~(MachinePage() - 1);
+  return Aligned(MachinePage(), whole == 0 ? MachinePage() : whole);
+}
+PLIMSOLL_EXPORT size_t malloc_usable_size(void* p) noexcept {
+  return UsableSize("malloc_usable_size", p);
+}
+PLIMSOLL_EXPORT void cfree(void* p) noexcept { FreeIt(p); }
+PLIMSOLL_EXPORT void free_sized(void* p, size_t size) noexcept {
+  if (p != nullptr) FreeWithShape(p, 1, size);
+}
+PLIMSOLL_EXPORT void free_aligned_sized(void* p, size_t alignment, size_t size) noexcept {
+  if (p != nullptr) FreeWithShape(p, alignment, size);
+}
+
+PLIMSOLL_EXPORT int malloc_trim(size_t) noexcept { return Heap::ReleaseAll().value() != 0; }
+PLIMSOLL_EXPORT int mallopt(int, int) noexcept { return 1; }  // no parameter of glibc's applies
+
+namespace {
+
+struct Mallinfo2 {  // glibc's struct mallinfo2
+  size_t arena, ordblks, smblks, hblks, hblkhd, usmblks, fsmblks, uordblks, fordblks, keepcost;
+};
+struct Mallinfo {
+  int arena, ordblks, smblks, hblks, hblkhd, usmblks, fsmblks, uordblks, fordblks, keepcost;
+};
+
+int Clamped(uint64_t value) { return value > INT32_MAX ? INT32_MAX : static_cast<int>(value); }
+
+}  // namespace
+
+PLIMSOLL_EXPORT Mallinfo2 mallinfo2() noexcept {
+  const HeapStats s = Heap::Stats();
+  Mallinfo2 info{};
+  info.arena = s.in_spans.value() + s.idle.value() - s.large.value();
+  info.hblks = s.large_objects;
+  info.hblkhd = s.large.value();
+  info.uordblks = s.live.value() - s.large.value();
+  info.fordblks = info.arena - info.uordblks;
+  info.keepcost = s.idle.value();
+  return info;
+}
+PLIMSOLL_EXPORT Mallinfo mallinfo() noexcept {
+  const Mallinfo2 wide = mallinfo2();
+  Mallinfo info{};
+  info.arena = Clamped(wide.arena);
+  info.hblks = Clamped(wide.hblks);
+  info.hblkhd = Clamped(wide.hblkhd);
+  info.uordblks = Clamped(wide.uordblks);
+  info.fordblks = Clamped(wide.fordblks);
+  info.keepcost = Clamped(wide.keepcost);
+  return info;
+}
+PLIMSOLL_EXPORT int malloc_info(int options, FILE* to) noexcept {
+  if (options != 0) return EINVAL;
+  plimsoll::WriteJson(Heap::Stats(), &WriteToFile, to);
+  return 0;
+}
+PLIMSOLL_EXPORT void malloc_stats() noexcept {
+  int fd = 2;
+  plimsoll::WriteJson(Heap::Stats(), &WriteToFd, &fd);
+}
+
+// What a static glibc's own parts call. They lack the attributes that glibc's headers give the
+// others.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wpragmas"
+#pragma GCC diagnostic ignored "-Wunknown-warning-option"
+#pragma GCC diagnostic ignored "-Wmissing-attributes"
+PLIMSOLL_EXPORT void* __libc_malloc(size_t size) noexcept __attribute__((alias("malloc")));
+PLIMSOLL_EXPORT void __libc_free(void* p) noexcept __attribute__((alias("free")));
+PLIMSOLL_EXPORT void* __libc_calloc(size_t count, size_t size) noexcept
+    __attribute__((alias("calloc")));
+PLIMSOLL_EXPORT void* __libc_realloc(void* p, size_t size) noexcept
+    __attribute__((alias("realloc")));
+PLIMSOLL_EXPORT void* __libc_memalign(size_t alignment, size_t size) noexcept
+    __attribute__((alias("memalign")));
+PLIMSOLL_EXPORT void* __libc_valloc(size_t size) noexcept __attribute__((alias("valloc")));
+PLIMSOLL_EXPORT void* __libc_pvalloc(size_t size) noexcept __attribute__((alias("pvalloc")));
+PLIMSOLL_EXPORT int __posix_memalign(void** out, size_t alignment, size_t size) noexcept
+    __attribute__((alias("posix_memalign")));
+
+#pragma GCC diagnostic pop
+
+// ---- C++ ----
+
+#define PLIMSOLL_NEW __attribute__((visibility("default"))) PLIMSOLL_LEAF
+#define PLIMSOLL_NEW_COLD __attribute__((visibility("default")))
+
+PLIMSOLL_NEW void* operator new(size_t size) { return New(size); }
+PLIMSOLL_NEW void* operator new[](size_t size) { return New(size); }
+PLIMSOLL_NEW void* operator new(size_t size, const std::nothrow_t&) noexcept {
+  return NewNoThrow(size);
+}
+PLIMSOLL_NEW void* operator new[](size_t size, const std::nothrow_t&) noexcept {
+  return NewNoThrow(size);
+}
+PLIMSOLL_NEW_COLD void* operator new(size_t size, std::align_val_t alignment) {
+  return NewSlow(size, static_cast<size_t>(alignment), false);
+}
+PLIMSOLL_NEW_COLD void* operator new[](size_t size, std::align_val_t alignment) {
+  return NewSlow(size, static_cast<size_t>(alignment), false);
+}
+PLIMSOLL_NEW_COLD void* operator new(size_t size, std::align_val_t alignment,
+                                     const std::nothrow_t&) noexcept {
+  return NewSlow(size, static_cast<size_t>(alignment), true);
+}
+PLIMSOLL_NEW_COLD void* operator new[](size_t size, std::align_val_t alignment,
+                                       const std::nothrow_t&) noexcept {
+  return NewSlow(size, static_cast<size_t>(alignment), true);
+}
+
+PLIMSOLL_NEW void operator delete(void* p) noexcept { return FreeIt(p); }
+PLIMSOLL_NEW void operator delete[](void* p) noexcept { return FreeIt(p); }
+PLIMSOLL_NEW void operator delete(void* p, const std::nothrow_t&) noexcept { return FreeIt(p); }
+PLIMSOLL_NEW void operator delete[](void* p, const std::nothrow_t&) noexcept { return FreeIt(p); }
+
+namespace {
+
+// A sized delete checks the size that the compiler knew against the span's class.
+[[gnu::always_inline]] inline void DeleteSized(void* p, size_t size) {
+  PLIMSOLL_LEAF_GUARD;
+  const Span* span = FindSpan(reinterpret_cast<uintptr_t>(p));
+  if (span == nullptr || size > kMaxSmall || ClassOf(size) != span->class_index()) [[unlikely]] {
+    if (p == nullptr) return;
+    return FreeWithShape(p, 1, size);
+  }
+  return FreeIt(p);
+}
+
+}  // namespace
+
+PLIMSOLL_NEW void operator delete(void* p, size_t size) noexcept { return DeleteSized(p, size); }
+PLIMSOLL_NEW void operator delete[](void* p, size_t size) noexcept { return DeleteSized(p, size); }
+PLIMSOLL_NEW void operator delete(void* p, std::align_val_t) noexcept { return FreeIt(p); }
+PLIMSOLL_NEW void operator delete[](void* p, std::align_val_t) noexcept { return FreeIt(p); }
+PLIMSOLL_NEW void operator delete(void* p, std::align_val_t, const std::nothrow_t&) noexcept {
+  return FreeIt(p);
+}
+PLIMSOLL_NEW void operator delete[](void* p, std::align_val_t, const std::nothrow_t&) noexcept {
+  return FreeIt(p);
+}
+PLIMSOLL_NEW_COLD void operator delete(void* p, size_t size, std::align_val_t alignment) noexcept {
+  if (p != nullptr) FreeWithShape(p, static_cast<size_t>(alignment), size);
+}
+PLIMSOLL_NEW_COLD void operator delete[](void* p, size_t size,
+                                         std::align_val_t alignment) noexcept {
+  if (p != nullptr) FreeWithShape(p, static_cast<size_t>(alignment), size);
+}

@@ -1,0 +1,380 @@
+// MHeap is the page heap: it gets regions from a PageSource, cuts them into spans, joins what comes
+// back, and gives idle pages to the system.
+//
+//    page number   0        8192      16384     24576                (within PageAlloc)
+//                  +---------+---------+         +---------+
+//                  | region  | region  |  (gap)  | region  |         64 MiB each, in the order
+//                  made;
+//                  +---------+---------+         +---------+         neighbours in number are
+//                                                                    neighbours in address
+//
+// Regions are asked for next to the last one, so that a run may cross them; where the system gives
+// another place, the numbers leave a gap that is never free. The first is at a random place.
+//
+// Large:    anything above kMaxSmall, in whole pages, aligned to any power of two.
+// Failure:  null, when the system gives neither 64 MiB nor the least that is needed.
+// Limit:    SetLimit() says how much memory to hold at most; over it, pages are released as fast as
+//           others are taken, by whoever takes them, never under the lock. It refuses nothing.
+// Threads:  any number; one SpinLock, under which no system call is made but for growth.
+//
+// Invariants:
+//   (1) A page in use belongs to one span, or to one release that is going on.
+//   (2) The span map names a span exactly while the span is not kFree.
+#ifndef PLIMSOLL_ALLOC_MHEAP_H_
+#define PLIMSOLL_ALLOC_MHEAP_H_
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+#include "absl/base/thread_annotations.h"
+#include "plimsoll/alloc/backing/page_source.h"
+#include "plimsoll/alloc/base/check.h"
+#include "plimsoll/alloc/base/sanitizer.h"
+#include "plimsoll/alloc/base/spin_lock.h"
+#include "plimsoll/alloc/base/units.h"
+#include "plimsoll/alloc/fixed_alloc.h"
+#include "plimsoll/alloc/page_alloc.h"
+#include "plimsoll/alloc/size_class.h"
+#include "plimsoll/alloc/span.h"
+#include "plimsoll/alloc/span_map.h"
+
+namespace plimsoll::alloc {
+
+// Bytes, at one moment.
+struct PageStats {
+  uint64_t mapped = 0;    // address space for objects
+  uint64_t in_use = 0;    // in spans
+  uint64_t idle = 0;      // free, and still in memory
+  uint64_t released = 0;  // free, and with the system
+  uint64_t metadata = 0;  // span records
+  uint64_t regions = 0;   // and gaps between them
+  uint64_t releases = 0;  // calls
+  uint64_t released_total = 0;
+};
+
+template <PageSource Source>
+class MHeap {
+ public:
+  constexpr MHeap() = default;
+  // `first_place` says where the first region would be best; it is asked when that is made.
+  constexpr explicit MHeap(Source source, uintptr_t (*first_place)() = nullptr)
+      : source_(source), first_place_(first_place) {}
+  MHeap(const MHeap&) = delete;
+  MHeap& operator=(const MHeap&) = delete;
+
+  // A span for objects of `size_class`, in state kCurrent and owned by `owner`; or null.
+  Span* NewSpan(size_t size_class, Mailbox* owner) {
+    const SizeClass& c = kSizeClasses[size_class];
+    Span* span = NewRecord(SpanKind(c.words));
+    if (span == nullptr) return nullptr;
+    if (!Place(span, c.pages, 1, size_class, c.magic)) return nullptr;
+    span->words = static_cast<uint8_t>(c.words);
+    span->untouched_word = 0;
+    span->countdown = 0;
+    span->state = SpanState::kCurrent;
+    for (size_t w = 0; w < c.words; ++w) {
+      span->alloc[w].store(0, std::memory_order_relaxed);
+      span->remote().bits[w].store(0, std::memory_order_relaxed);
+    }
+    span->owner.store(owner, std::memory_order_seq_cst);  // see Notify()
+    SetSpan(span->base(), c.pages, span);
+    return span;
+  }
+
+  // A large object of at least `bytes`, aligned to `alignment`; or null. Requires: bytes > 0.
+  Span* NewLarge(size_t bytes, size_t alignment) {
+    if (bytes > (uint64_t{1} << 47) || alignment > (uint64_t{1} << 46)) return nullptr;
+    const uint64_t pages = PagesFor(ByteCount(bytes)).value();
+    Span* span = NewRecord(0);
+    if (span == nullptr) return nullptr;
+    const uint64_t align = alignment <= kPageSize ? 1 : alignment >> kPageShift;
+    if (!Place(span, pages, align, 0, 0)) return nullptr;
+    span->words = 0;
+    span->large_bytes = bytes;
+    span->state = SpanState::kLarge;
+    span->owner.store(&large_owner, std::memory_order_seq_cst);
+    SetSpan(span->base(), pages, span);
+    return span;
+  }
+
+  // Takes a span back whose objects are all free. Requires: the caller owns it.
+  void FreeSpan(Span* span) {
+    const uint64_t page = PageOf(span->base());
+    const uint64_t count = span->pages;
+    span->owner.store(nullptr, std::memory_order_seq_cst);
+    span->state = SpanState::kFree;
+    SetSpan(span->base(), count, nullptr);
+    base::Unpoison(reinterpret_cast<void*>(span->base()), count << kPageShift);
+    {
+      base::SpinLockHolder hold(mu_);
+      pages_.Free(page, count, /*released=*/false);
+      in_use_ -= count;
+      idle_.store(pages_.unreleased_pages(), std::memory_order_relaxed);
+    }
+    records_[RecordKind(span)].Free(span);
+  }
+
+  // Makes a large object larger or smaller where it is. False: the pages behind it are taken.
+  bool Resize(Span* span, size_t bytes) {
+    const uint64_t now = span->pages;
+    const uint64_t wanted = PagesFor(ByteCount(bytes)).value();
+    const uint64_t page = PageOf(span->base());
+    if (wanted > UINT32_MAX) return false;
+    if (wanted > now) {
+      {
+        base::SpinLockHolder hold(mu_);
+        bool zero;
+        uint64_t taken_back;
+        if (!pages_.AllocateAt(page + now, wanted - now, &zero, &taken_back)) return false;
+        in_use_ += wanted - now;
+      }
+      SetSpan(span->base() + (now << kPageShift), wanted - now, span);
+    } else if (wanted < now) {
+      SetSpan(span->base() + (wanted << kPageShift), now - wanted, nullptr);
+      base::SpinLockHolder hold(mu_);
+      pages_.Free(page + wanted, now - wanted, false);
+      in_use_ -= now - wanted;
+    }
+    span->pages = static_cast<uint32_t>(wanted);
+    span->large_bytes = bytes;
+    return true;
+  }
+
+  // Releases up to `bytes` of idle memory, from the highest address down, in batches of at most
+  // 2 MiB, each outside the lock. Returns how much.
+  uint64_t Release(uint64_t bytes) {
+    constexpr uint64_t kBatch = MiB(2).value();
+    uint64_t done = 0;
+    uint64_t below = UINT64_MAX;
+    while (done < bytes) {
+      const uint64_t most = PagesFor(ByteCount(std::min(kBatch, bytes - done))).value();
+      std::optional<PageRun> run;
+      {
+        base::SpinLockHolder hold(mu_);
+        run = pages_.TakeUnreleased(most, below);
+      }
+      if (!run.has_value()) break;
+      const bool released = source_.Release(reinterpret_cast<void*>(AddressOf(run->first)),
+                                            PageCount(run->count).bytes());
+      below = run->first;
+      base::SpinLockHolder hold(mu_);
+      pages_.Free(run->first, run->count, released);
+      idle_.store(pages_.unreleased_pages(), std::memory_order_relaxed);
+      ++releases_;
+      if (!released) continue;
+      done += run->count << kPageShift;
+      released_total_ += run->count << kPageShift;
+    }
+    return done;
+  }
+
+  // Free pages that are still in memory, at some moment just past; without the lock.
+  uint64_t IdleBytes() const { return idle_.load(std::memory_order_relaxed) << kPageShift; }
+
+  // The most bytes to keep in memory; UINT64_MAX: no limit.
+  void SetLimit(uint64_t bytes) { limit_.store(bytes, std::memory_order_relaxed); }
+  uint64_t limit() const { return limit_.load(std::memory_order_relaxed); }
+
+  PageStats Stats() const {
+    base::SpinLockHolder hold(mu_);
+    PageStats s;
+    s.mapped = pages_.total_pages() << kPageShift;
+    s.in_use = in_use_ << kPageShift;
+    s.idle = pages_.unreleased_pages() << kPageShift;
+    s.released = (pages_.free_pages() - pages_.unreleased_pages()) << kPageShift;
+    for (const FixedPool& pool : records_) s.metadata += pool.mapped().value();
+    s.regions = region_limit_;
+    s.releases = releases_;
+    s.released_total = released_total_;
+    return s;
+  }
+
+  // Calls f(span) for every span there is, in order of address within a region. Spans that come or
+  // go meanwhile may be seen or not; what f reads of a span that others use are atomics.
+  template <typename F>
+  void ForEachSpan(F f) const {
+    base::SpinLockHolder hold(mu_);
+    for (uint64_t ordinal = 0; ordinal < region_limit_; ++ordinal) {
+      if (region_base_[ordinal] == 0) continue;
+      for (uint64_t page = 0; page < kRegionPages;) {
+        Span* span = FindSpan(region_base_[ordinal] + (page << kPageShift));
+        if (span == nullptr || !pages_.InUse(ordinal * kRegionPages + page)) {
+          ++page;
+          continue;
+        }
+        const uint64_t begin = PageOf(span->base());
+        if (begin == ordinal * kRegionPages + page) f(span);
+        page += std::max<uint64_t>(1, begin + span->pages - (ordinal * kRegionPages + page));
+      }
+    }
+  }
+
+  void CheckInvariants() const {
+    base::SpinLockHolder hold(mu_);
+    pages_.CheckInvariants();
+    PLIMSOLL_CHECK(pages_.total_pages() - pages_.free_pages() >= in_use_);  // (1)
+  }
+
+  // For fork: as the owner of everything.
+  void LockForFork() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    mu_.lock();
+    for (FixedPool& pool : records_) pool.LockForFork();
+  }
+  void UnlockForFork() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    for (FixedPool& pool : records_) pool.UnlockForFork();
+    mu_.unlock();
+  }
+
+ private:
+  static constexpr uint64_t kChunkBytes = kChunkPages << kPageShift;
+  static constexpr uint64_t kChunksPerRegion = kRegionBytes / kChunkBytes;
+  static constexpr uint64_t kMaxRegions = kMaxChunks / kChunksPerRegion;
+
+  static int RecordKind(const Span* span) {
+    for (int kind = 0; kind < kSpanKinds; ++kind) {
+      if (Span::RemoteOffset(SpanKindWords(kind)) == span->remote_offset) return kind;
+    }
+    return 0;
+  }
+
+  Span* NewRecord(int kind) {
+    auto* span = static_cast<Span*>(records_[kind].Allocate());
+    // Storage is a Span for ever, by Span's (5): fields are set one by one, never constructed.
+    const auto offset = static_cast<uint16_t>(Span::RemoteOffset(SpanKindWords(kind)));
+    if (span != nullptr && span->remote_offset != offset) span->remote_offset = offset;
+    return span;
+  }
+
+  uintptr_t AddressOf(uint64_t page) const {
+    return region_base_[page / kRegionPages] + ((page % kRegionPages) << kPageShift);
+  }
+  static uint64_t PageOf(uintptr_t address) {
+    return uint64_t{FindRegion(address)->number.load(std::memory_order_relaxed)} * kRegionPages +
+           ((address >> kPageShift) & (kRegionPages - 1));
+  }
+
+  // Finds pages for a span and fills in what all spans have. On failure the record is freed.
+  bool Place(Span* span, uint64_t count, uint64_t align, size_t size_class, uint64_t magic) {
+    bool zero = false;
+    uint64_t taken_back = 0;
+    std::optional<uint64_t> at;
+    uint64_t over = 0;
+    if (count <= UINT32_MAX) {
+      base::SpinLockHolder hold(mu_);
+      at = Take(count, align, &zero, &taken_back);
+      if (!at.has_value() && Grow(count + align - 1)) at = Take(count, align, &zero, &taken_back);
+      if (at.has_value()) {
+        in_use_ += count;
+        const uint64_t held = (in_use_ + pages_.unreleased_pages()) << kPageShift;
+        const uint64_t most = limit_.load(std::memory_order_relaxed);
+        if (taken_back > 0 && held > most) over = held - most;
+      }
+    }
+    if (!at.has_value()) {
+      records_[RecordKind(span)].Free(span);
+      return false;
+    }
+    const uintptr_t base = AddressOf(*at);
+    span->base_and_magic = ((base >> kPageShift) << kMagicBits) | magic;
+    span->pages = static_cast<uint32_t>(count);
+    span->size_class.store(static_cast<uint8_t>(size_class), std::memory_order_relaxed);
+    span->zeroed = zero;
+    span->retained = false;
+    span->large_bytes = 0;
+    span->next = span->prev = nullptr;
+    // What was taken from the system is given back elsewhere: the limit pays as it goes.
+    if (over > 0) Release(std::min(over, std::max(count << kPageShift, MiB(1).value())));
+    return true;
+  }
+
+  // Numbers are aligned as addresses are, up to a region. Beyond it a run is taken in which the
+  // aligned one lies somewhere, and the rest goes back.
+  std::optional<uint64_t> Take(uint64_t count, uint64_t align, bool* zero, uint64_t* taken_back)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    if (align <= kRegionPages) return pages_.Allocate(count, align, zero, taken_back);
+    const uint64_t wide = count + align - 1;
+    const std::optional<uint64_t> found = pages_.Allocate(wide, 1, zero, taken_back);
+    if (!found.has_value()) return std::nullopt;
+    const uint64_t address_page = AddressOf(*found) >> kPageShift;
+    const uint64_t skip = (align - address_page % align) % align;
+    // What is untouched is still released when it goes back, if all of the run was.
+    if (skip > 0) pages_.Free(*found, skip, *zero);
+    if (wide > skip + count) pages_.Free(*found + skip + count, wide - skip - count, *zero);
+    return *found + skip;
+  }
+
+  // Gets address space for at least `count` pages in one run.
+  bool Grow(uint64_t count) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    if (count > kMaxChunks * kChunkPages) return false;
+    const uint64_t bytes = count << kPageShift;
+    const uint64_t whole = (bytes + kRegionBytes - 1) & ~(kRegionBytes - 1);
+    if (hint_ == 0 && first_place_ != nullptr) hint_ = first_place_();
+    Mapping m = source_.Map(ByteCount(whole), ByteCount(kRegionBytes), hint_);
+    uint64_t got = whole;
+    if (m.base == nullptr) {
+      // Address space is scarce (RLIMIT_AS): no more than is needed.
+      got = (bytes + kChunkBytes - 1) & ~(kChunkBytes - 1);
+      m = source_.Map(ByteCount(got), ByteCount(kChunkBytes), hint_);
+      if (m.base == nullptr) return false;
+    }
+    const uintptr_t base = reinterpret_cast<uintptr_t>(m.base);
+    if (base + got > (uint64_t{1} << 48) || !AddRange(base, got)) {
+      source_.Unmap(m.base, ByteCount(got));
+      return false;
+    }
+    hint_ = base + got;
+    base::RegisterLeakRoots(m.base, got);
+    return true;
+  }
+
+  bool AddRange(uintptr_t base, uint64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    // All records first, so that a failure leaves nothing half known.
+    for (uintptr_t at = base; at < base + bytes; at += kChunkBytes) {
+      Region* region = MakeRegion(at);
+      if (region == nullptr) return false;
+      const void* none = nullptr;
+      if (!region->heap.compare_exchange_strong(none, this, std::memory_order_acq_rel) &&
+          none != this) {
+        return false;
+      }
+    }
+    for (uintptr_t at = base; at < base + bytes; at += kChunkBytes) {
+      Region* region = FindRegion(at);
+      if (region->number.load(std::memory_order_relaxed) == 0) {
+        const uintptr_t begin = at & ~(kRegionBytes - 1);
+        const bool next =
+            region_limit_ > 1 && region_base_[region_limit_ - 1] + kRegionBytes == begin;
+        // Number 0 means none; a gap keeps runs of numbers from crossing where addresses do not.
+        const uint64_t number = region_limit_ + (next ? 0 : 1);
+        if (number >= kMaxRegions) return false;
+        region_base_[number] = begin;
+        region_limit_ = number + 1;
+        region->number.store(static_cast<uint32_t>(number), std::memory_order_relaxed);
+      }
+      if (!pages_.Grow(PageOf(at) / kChunkPages)) return false;
+    }
+    return true;
+  }
+
+  mutable base::SpinLock mu_;
+  Source source_{};
+  uintptr_t (*first_place_)() = nullptr;
+  PageAlloc pages_ ABSL_GUARDED_BY(mu_);
+  uintptr_t hint_ ABSL_GUARDED_BY(mu_) = 0;   // where the next region would be best
+  uint64_t in_use_ ABSL_GUARDED_BY(mu_) = 0;  // pages in spans
+  uint64_t releases_ ABSL_GUARDED_BY(mu_) = 0;
+  uint64_t released_total_ ABSL_GUARDED_BY(mu_) = 0;
+  std::atomic<uint64_t> limit_{UINT64_MAX};
+  std::atomic<uint64_t> idle_{0};  // pages
+  FixedPool records_[kSpanKinds] = {{Span::SpanBytes(SpanKindWords(0)), 64},
+                                    {Span::SpanBytes(SpanKindWords(1)), 64}};
+  uint64_t region_limit_ = 0;
+  uintptr_t region_base_[kMaxRegions] = {};  // by number; 0: a gap
+};
+
+}  // namespace plimsoll::alloc
+
+#endif  // PLIMSOLL_ALLOC_MHEAP_H_

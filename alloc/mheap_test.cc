@@ -1,0 +1,237 @@
+#include "plimsoll/alloc/mheap.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "plimsoll/alloc/backing/mmap_pages.h"
+
+namespace plimsoll::alloc {
+namespace {
+
+// Real pages, with a purse: what it does not give is ENOMEM. Records what was asked of it.
+struct Purse {
+  uint64_t left = UINT64_MAX;
+  bool refuse_release = false;
+  bool scatter = false;  // never where it would be best
+  std::vector<uint64_t> mapped;
+  uint64_t released = 0;
+};
+
+class PursePages {
+ public:
+  constexpr PursePages() = default;
+  explicit PursePages(Purse* purse) : purse_(purse) {}
+
+  Mapping Map(ByteCount bytes, ByteCount alignment, uintptr_t hint) {
+    if (bytes.value() > purse_->left) return {nullptr, ENOMEM};
+    const Mapping m = pages_.Map(bytes, alignment, purse_->scatter ? 0 : hint);
+    if (m.base == nullptr) return m;
+    if (purse_->scatter) {
+      // A hole behind it, so that the next cannot be its neighbour.
+      (void)pages_.Map(MiB(64), MiB(64), 0);
+    }
+    purse_->left -= bytes.value();
+    purse_->mapped.push_back(bytes.value());
+    return m;
+  }
+  bool Release(void* base, ByteCount bytes) {
+    if (purse_->refuse_release) return false;
+    purse_->released += bytes.value();
+    return pages_.Release(base, bytes);
+  }
+  void Unmap(void* base, ByteCount bytes) { pages_.Unmap(base, bytes); }
+  bool Collapse(void* base, ByteCount bytes) { return pages_.Collapse(base, bytes); }
+
+ private:
+  Purse* purse_ = nullptr;
+  MmapPages pages_;
+};
+static_assert(PageSource<PursePages>);
+
+using TestHeap = MHeap<PursePages>;
+
+// Regions stay in the span map for ever, and so do the test's heaps.
+TestHeap& NewHeap(Purse* purse) {
+  static auto& kept = *new std::vector<TestHeap*>;  // reachable, for LeakSanitizer
+  kept.push_back(new TestHeap(PursePages(purse)));
+  return *kept.back();
+}
+
+TEST(MHeapTest, EveryPageOfASpanMapsToItAndNoneAfterItIsFreed) {
+  Purse purse;
+  TestHeap& heap = NewHeap(&purse);
+  Mailbox owner;
+  for (size_t c = 1; c < kClassCount; ++c) {
+    Span* span = heap.NewSpan(c, &owner);
+    ASSERT_NE(span, nullptr);
+    EXPECT_EQ(span->base() % kPageSize, 0u);
+    EXPECT_EQ(span->magic(), kSizeClasses[c].magic);
+    const uintptr_t end = span->base() + span->bytes();
+    for (uintptr_t at = span->base(); at < end; at += 1000) EXPECT_EQ(FindSpan(at), span);
+    EXPECT_EQ(FindSpan(end - 1), span);
+    const uintptr_t base = span->base();
+    heap.FreeSpan(span);
+    EXPECT_EQ(FindSpan(base), nullptr);
+    EXPECT_EQ(FindSpan(end - 1), nullptr);
+  }
+  heap.CheckInvariants();
+  EXPECT_EQ(heap.Stats().in_use, 0u);
+}
+
+TEST(MHeapTest, FreshPagesAreKnownToBeZeroAndUsedOnesAreNot) {
+  Purse purse;
+  TestHeap& heap = NewHeap(&purse);
+  Span* fresh = heap.NewLarge(100'000, 1);
+  EXPECT_TRUE(fresh->zeroed);
+  std::memset(reinterpret_cast<void*>(fresh->base()), 1, 100'000);
+  heap.FreeSpan(fresh);
+  Span* again = heap.NewLarge(100'000, 1);
+  EXPECT_FALSE(again->zeroed);
+  heap.FreeSpan(again);
+  EXPECT_GT(heap.Release(UINT64_MAX), 0u);
+  Span* released = heap.NewLarge(100'000, 1);
+  EXPECT_TRUE(released->zeroed);
+  EXPECT_EQ(*reinterpret_cast<char*>(released->base() + 50'000), 0);
+}
+
+TEST(MHeapTest, LargeObjectsAreAlignedToAnyPowerOfTwo) {
+  Purse purse;
+  TestHeap& heap = NewHeap(&purse);
+  for (uint64_t alignment = 1; alignment <= MiB(128).value(); alignment *= 2) {
+    Span* span = heap.NewLarge(40'000, alignment);
+    ASSERT_NE(span, nullptr) << alignment;
+    EXPECT_EQ(span->base() % alignment, 0u) << alignment;
+  }
+  heap.CheckInvariants();
+}
+
+TEST(MHeapTest, RegionsNextToOneAnotherServeARunAcrossThem) {
+  Purse purse;
+  TestHeap& heap = NewHeap(&purse);
+  Span* big = heap.NewLarge(MiB(150).value(), 1);
+  ASSERT_NE(big, nullptr);
+  auto* bytes = reinterpret_cast<char*>(big->base());
+  bytes[0] = bytes[MiB(64).value()] = bytes[MiB(150).value() - 1] = 1;
+  EXPECT_EQ(FindSpan(big->base() + MiB(130).value()), big);
+  heap.FreeSpan(big);
+  heap.CheckInvariants();
+}
+
+TEST(MHeapTest, RegionsApartAreNeverJoined) {
+  Purse purse;
+  purse.scatter = true;
+  TestHeap& heap = NewHeap(&purse);
+  std::vector<Span*> spans;
+  for (int i = 0; i < 6; ++i) spans.push_back(heap.NewLarge(MiB(40).value(), 1));
+  for (Span* span : spans) {
+    ASSERT_NE(span, nullptr);
+    // Each lies in one region, whole.
+    EXPECT_EQ(span->base() >> kRegionShift, (span->base() + span->bytes() - 1) >> kRegionShift);
+    std::memset(reinterpret_cast<void*>(span->base()), 1, 4096);
+    heap.FreeSpan(span);
+  }
+  heap.CheckInvariants();
+}
+
+TEST(MHeapTest, TakesTheLeastThatIsNeededWhenAddressSpaceIsScarce) {
+  Purse purse;
+  purse.left = MiB(12).value();
+  TestHeap& heap = NewHeap(&purse);
+  Mailbox owner;
+  Span* small = heap.NewSpan(1, &owner);
+  ASSERT_NE(small, nullptr);
+  EXPECT_EQ(purse.mapped, std::vector<uint64_t>{MiB(4).value()});
+  ASSERT_NE(heap.NewLarge(MiB(6).value(), 1), nullptr);
+  EXPECT_EQ(heap.NewLarge(MiB(6).value(), 1), nullptr);
+  EXPECT_NE(heap.NewSpan(20, &owner), nullptr);  // what there is still serves
+  heap.CheckInvariants();
+}
+
+TEST(MHeapTest, AFailureLeavesTheHeapAsItWas) {
+  Purse purse;
+  purse.left = 0;
+  TestHeap& heap = NewHeap(&purse);
+  Mailbox owner;
+  EXPECT_EQ(heap.NewSpan(1, &owner), nullptr);
+  EXPECT_EQ(heap.NewLarge(1 << 20, 1), nullptr);
+  EXPECT_EQ(heap.NewLarge(uint64_t{1} << 47, uint64_t{1} << 46), nullptr);
+  EXPECT_EQ(heap.NewLarge(UINT64_MAX, 1), nullptr);
+  EXPECT_EQ(heap.Stats().mapped, 0u);
+  purse.left = UINT64_MAX;
+  EXPECT_NE(heap.NewSpan(1, &owner), nullptr);
+  heap.CheckInvariants();
+}
+
+TEST(MHeapTest, ResizesInPlaceOnlyIntoFreePages) {
+  Purse purse;
+  TestHeap& heap = NewHeap(&purse);
+  Span* a = heap.NewLarge(10 * kPageSize, 1);
+  Span* b = heap.NewLarge(10 * kPageSize, 1);
+  ASSERT_EQ(b->base(), a->base() + 10 * kPageSize);
+  EXPECT_FALSE(heap.Resize(a, 11 * kPageSize));
+  EXPECT_TRUE(heap.Resize(a, 4 * kPageSize - 1));
+  EXPECT_EQ(a->pages, 4u);
+  EXPECT_EQ(FindSpan(a->base() + 4 * kPageSize), nullptr);
+  EXPECT_TRUE(heap.Resize(a, 10 * kPageSize));
+  EXPECT_EQ(FindSpan(a->base() + 9 * kPageSize), a);
+  EXPECT_TRUE(heap.Resize(b, 3000 * kPageSize));
+  EXPECT_EQ(FindSpan(b->base() + 2999 * kPageSize), b);
+  heap.FreeSpan(a);
+  heap.FreeSpan(b);
+  heap.CheckInvariants();
+  EXPECT_EQ(heap.Stats().in_use, 0u);
+}
+
+TEST(MHeapTest, ARefusedReleaseCountsNothingAndEnds) {
+  Purse purse;
+  TestHeap& heap = NewHeap(&purse);
+  heap.FreeSpan(heap.NewLarge(MiB(8).value(), 1));
+  purse.refuse_release = true;
+  EXPECT_EQ(heap.Release(UINT64_MAX), 0u);
+  EXPECT_EQ(heap.Stats().idle, MiB(8).value());
+  purse.refuse_release = false;
+  EXPECT_EQ(heap.Release(UINT64_MAX), MiB(8).value());
+  EXPECT_EQ(purse.released, MiB(8).value());
+  EXPECT_EQ(heap.Stats().idle, 0u);
+  heap.CheckInvariants();
+}
+
+TEST(MHeapTest, OverTheLimitIdlePagesPayForNewOnes) {
+  Purse purse;
+  TestHeap& heap = NewHeap(&purse);
+  heap.SetLimit(MiB(20).value());
+  Span* idle = heap.NewLarge(MiB(16).value(), 1);
+  Span* wall = heap.NewLarge(kPageSize, 1);
+  heap.FreeSpan(idle);
+  for (int i = 0; i < 4; ++i) {
+    // Too large for the hole: fresh pages, which the hole's pages make room for.
+    ASSERT_NE(heap.NewLarge(MiB(17).value(), 1), nullptr);
+    const PageStats s = heap.Stats();
+    EXPECT_LE(s.idle, MiB(4).value());
+  }
+  heap.FreeSpan(wall);
+  heap.CheckInvariants();
+}
+
+TEST(MHeapTest, WalksEverySpanOnce) {
+  Purse purse;
+  TestHeap& heap = NewHeap(&purse);
+  Mailbox owner;
+  size_t made = 0;
+  for (size_t c = 1; c < kClassCount; ++c, ++made) ASSERT_NE(heap.NewSpan(c, &owner), nullptr);
+  ASSERT_NE(heap.NewLarge(MiB(100).value(), 1), nullptr);
+  size_t seen = 0;
+  uint64_t bytes = 0;
+  heap.ForEachSpan([&](Span* span) {
+    ++seen;
+    bytes += span->bytes();
+  });
+  EXPECT_EQ(seen, made + 1);
+  EXPECT_EQ(bytes, heap.Stats().in_use);
+}
+
+}  // namespace
+}  // namespace plimsoll::alloc

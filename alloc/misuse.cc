@@ -1,0 +1,93 @@
+#include "plimsoll/alloc/misuse.h"
+
+#include "plimsoll/alloc/base/check.h"
+#include "plimsoll/alloc/base/raw_log.h"
+
+namespace plimsoll::alloc {
+namespace {
+
+using base::Hex;
+using base::RawText;
+
+const char* StateText(SpanState state) {
+  switch (state) {
+    case SpanState::kFree:
+      return "free";
+    case SpanState::kLarge:
+      return "large";
+    case SpanState::kCurrent:
+      return "current";
+    case SpanState::kPartial:
+      return "partial";
+    case SpanState::kFull:
+      return "full";
+  }
+  return "unknown";
+}
+
+void AddPlace(RawText& text, const void* address, const Span* span) {
+  const uint64_t offset = reinterpret_cast<uintptr_t>(address) - span->base();
+  if (span->class_index() == 0) {
+    text.Add(": ");
+    text.Add(offset);
+    text.Add(" bytes into a large object of ");
+    text.Add(span->large_bytes);
+    text.Add(" bytes");
+  } else {
+    const uint32_t size = span->klass().size;
+    text.Add(": ");
+    if (offset % size != 0) {
+      text.Add(offset % size);
+      text.Add(" bytes into ");
+    }
+    text.Add("object ");
+    text.Add(offset / size);
+    text.Add(" of a span of ");
+    text.Add(size);
+    text.Add("-byte objects (class ");
+    text.Add(span->class_index());
+    text.Add(")");
+  }
+  text.Add(" at ");
+  text.Add(Hex(span->base()));
+  text.Add(", state ");
+  text.Add(StateText(span->state));
+}
+
+RawText Begin(const char* call, const char* what, const void* address) {
+  RawText text;
+  text.Add(call);
+  text.Add(what);
+  text.Add(Hex(address));
+  return text;
+}
+
+}  // namespace
+
+void ReportWild(const char* call, const void* address) {
+  RawText text = Begin(call, ": wild pointer ", address);
+  text.Add(": no allocation of this heap is at this address");
+  base::FatalText(text);
+}
+
+void ReportInterior(const char* call, const void* address, const Span* span) {
+  RawText text = Begin(call, ": interior pointer ", address);
+  AddPlace(text, address, span);
+  base::FatalText(text);
+}
+
+void ReportDoubleFree(const char* call, const void* address, const Span* span) {
+  RawText text = Begin(call, ": double free of ", address);
+  AddPlace(text, address, span);
+  base::FatalText(text);
+}
+
+void ReportSizeMismatch(const char* call, const void* address, size_t told, const Span* span) {
+  RawText text = Begin(call, ": mismatched size for ", address);
+  text.Add(": told ");
+  text.Add(told);
+  AddPlace(text, address, span);
+  base::FatalText(text);
+}
+
+}  // namespace plimsoll::alloc

@@ -1,0 +1,24 @@
+// What a program is told that frees what it must not: one line, then the end (hardening is not
+// optional: a heap that goes on after a double free is the attacker's).
+//
+//   fatal error: free: double free of 0x1000000040: object 4 of a span of 16-byte objects (class 1)
+//   at 0x1000000000, state partial
+#ifndef PLIMSOLL_ALLOC_MISUSE_H_
+#define PLIMSOLL_ALLOC_MISUSE_H_
+
+#include <cstddef>
+
+#include "plimsoll/alloc/span.h"
+
+namespace plimsoll::alloc {
+
+// The caller's own word for the call, such as "free" or "realloc", comes first.
+[[noreturn]] void ReportWild(const char* call, const void* address);
+[[noreturn]] void ReportInterior(const char* call, const void* address, const Span* span);
+[[noreturn]] void ReportDoubleFree(const char* call, const void* address, const Span* span);
+[[noreturn]] void ReportSizeMismatch(const char* call, const void* address, size_t told,
+                                     const Span* span);
+
+}  // namespace plimsoll::alloc
+
+#endif  // PLIMSOLL_ALLOC_MISUSE_H_
