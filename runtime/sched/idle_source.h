@@ -45,7 +45,9 @@ class IdleSource {
   virtual bool HasWaiters() const = 0;
 };
 
-// Replaces the scheduler's own source, which only waits. Call before the scheduler starts.
+// Replaces the scheduler's own source, which only waits. Call before the scheduler starts. The source is
+// never destroyed: threads look there while the process ends, so it must not be a static with a
+// destructor.
 void SetIdleSource(IdleSource* source);
 
 }  // namespace plimsoll::sched

@@ -22,7 +22,7 @@ class FutexSource : public IdleSource {
   void Poll(int64_t wait_ns, GList&) override {
     if (wait_ns == 0) return;
     if (word_.load(std::memory_order_acquire) == 0) base::FutexWait(word_, 0, wait_ns);
-    word_.store(0, std::memory_order_relaxed);
+    word_.exchange(0, std::memory_order_acquire);
   }
   void Break() override {
     word_.store(1, std::memory_order_release);
@@ -33,7 +33,12 @@ class FutexSource : public IdleSource {
  private:
   std::atomic<uint32_t> word_{0};
 };
-constinit FutexSource futex_source;
+// Never destroyed: Ms look there while the process ends.
+FutexSource& DefaultSource() {
+  alignas(FutexSource) static char storage[sizeof(FutexSource)];
+  static FutexSource* source = ::new (storage) FutexSource;
+  return *source;
+}
 
 uint64_t NextRandom(P* p) {
   uint64_t x = p->random;
@@ -531,7 +536,7 @@ void Run(const RunOptions& options, const internal::EntryOps& entry, void* closu
   PLIMSOLL_CHECK(!sched.started.load(std::memory_order_relaxed),
                  "plimsoll::Main was called twice: there is one runtime a process");
   PLIMSOLL_CHECK(options.procs >= 1 && options.procs <= kMaxProcs, "procs is ", options.procs);
-  if (sched.source == nullptr) sched.source = &futex_source;
+  if (sched.source == nullptr) sched.source = &DefaultSource();
   sched.may_spin = options.may_spin;
   sched.coarse_now_ns.store(NowNanos(), std::memory_order_relaxed);
   sched.last_poll_ns.store(NowNanos(), std::memory_order_relaxed);

@@ -95,7 +95,7 @@ TEST(GoTest, MovesAMoveOnlyClosureAndLeavesAThrowingOneAlone) {
   };
   const int64_t before = GetStats().goroutines;
   EXPECT_THROW(Go(Throws()), std::runtime_error);
-  EXPECT_EQ(GetStats().goroutines, before);
+  EXPECT_LE(GetStats().goroutines, before) << "others may have ended meanwhile";
 }
 
 TEST(GoTest, TakesClosuresOfAnySizeAndStacksAsAsked) {
