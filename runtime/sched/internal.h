@@ -34,6 +34,7 @@ struct Scheduler {
   P* all_ps[kMaxProcs] = {};          // [0, procs) are set before procs is
   std::atomic<uint32_t> m_count{0};
   bool may_spin = true;
+  void (*on_thread_start)(unsigned m) = nullptr;
 
   // The poller's role: last_poll_ns is 0 while an M waits in the idle source.
   IdleSource* source = nullptr;

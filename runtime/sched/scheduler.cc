@@ -125,7 +125,8 @@ G* StealWork(M* m, P* p) {
         bool from_next;
         if (G* ready = p->queue.Get(&from_next)) return ready;
       }
-      if (last && victim->queue.peek_next() != nullptr && victim->queue.ring_size() == 0) {
+      if (last && sched.may_spin && victim->queue.peek_next() != nullptr &&
+          victim->queue.ring_size() == 0) {
         // Its owner is about to run it: readied a moment ago, by one that will soon park. Taking it
         // away would only bounce it between cores, so the owner gets 3 us (go-semantics P3).
         const int64_t until = NowNanos() + 3000;
@@ -528,6 +529,7 @@ void BecomeM(M* m, pthread_t thread) {
   m->g = &m->g0;
   m->eh = reinterpret_cast<ExceptionState*>(abi::__cxa_get_globals());
   m->errno_address = &errno;
+  if (sched.on_thread_start != nullptr) sched.on_thread_start(m->id);
   plimsoll_tls_m = m;
 }
 
@@ -538,6 +540,7 @@ void Run(const RunOptions& options, const internal::EntryOps& entry, void* closu
   PLIMSOLL_CHECK(options.procs >= 1 && options.procs <= kMaxProcs, "procs is ", options.procs);
   if (sched.source == nullptr) sched.source = &DefaultSource();
   sched.may_spin = options.may_spin;
+  sched.on_thread_start = options.on_thread_start;
   sched.coarse_now_ns.store(NowNanos(), std::memory_order_relaxed);
   sched.last_poll_ns.store(NowNanos(), std::memory_order_relaxed);
 

@@ -34,6 +34,8 @@ struct RunOptions {
   bool may_spin = true;             // false where the CPU quota is one CPU or less
   ByteCount main_stack = MiB(8);    // of the main goroutine
   void (*before_main)() = nullptr;  // called on the main goroutine's stack, first
+  // Called on each M's thread before it runs goroutines, with the M's number; may allocate.
+  void (*on_thread_start)(unsigned m) = nullptr;
 };
 
 // Makes the Ps and Ms, turns the calling thread into M 0, and runs the closure as goroutine 1. When
