@@ -188,6 +188,18 @@ def cgroup_mounts():
     return found
 
 
+def _run_to_end(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+    """The status of a command that is not cut short, even where a signal ends us: half a container
+    could not be removed. It has a session of its own, so Ctrl-C does not reach it."""
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
+                               start_new_session=True)
+    try:
+        return process.wait()
+    except BaseException:
+        process.wait()
+        raise
+
+
 class Container:
     """One run of a bundle: `pid`, and what it says on `stdout` and `stderr`.
 
@@ -238,17 +250,15 @@ class Container:
         for extra in ([], ["--no-pivot"]):
             read_out, write_out = os.pipe()
             read_err, write_err = os.pipe()
-            # A session of its own: Ctrl-C is for us, who then end the container in order.
-            created = subprocess.run(
+            status = _run_to_end(
                 self._command("create", *extra, "--bundle", self._bundle.path, "--pid-file",
                               self._pid_file, self.name),
-                stdin=subprocess.DEVNULL, stdout=write_out, stderr=write_err,
-                start_new_session=True, check=False)
+                stdout=write_out, stderr=write_err)
             os.close(write_out)
             os.close(write_err)
             self.stdout = os.fdopen(read_out, "r", errors="replace")
             self.stderr = os.fdopen(read_err, "r", errors="replace")
-            if created.returncode == 0:
+            if status == 0:
                 break
             self.stdout.close()
             self.stderr.close()
@@ -260,9 +270,7 @@ class Container:
             raise ContainerError("runc: " + why)
         with open(self._pid_file) as file:
             self.pid = int(file.read())
-        started = subprocess.run(self._command("start", self.name), stdin=subprocess.DEVNULL,
-                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
-        if started.returncode != 0:
+        if _run_to_end(self._command("start", self.name)) != 0:
             raise ContainerError("runc: " + self._last_error())
 
     def _last_error(self):
@@ -290,8 +298,7 @@ class Container:
         return self.status
 
     def _delete(self):
-        subprocess.run(self._command("delete", "--force", self.name), stdin=subprocess.DEVNULL,
-                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+        _run_to_end(self._command("delete", "--force", self.name))
 
     def remove(self):
         """Ends and removes all that was made."""
