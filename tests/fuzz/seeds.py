@@ -1,0 +1,65 @@
+"""Prints the seeds of one fuzz target, one a line, from container layouts.
+
+    seeds.py values|self_cgroup|mountinfo|detect|libcgroup LAYOUT...
+"""
+import re
+import sys
+
+SEPARATOR = b"\xff"
+# The first byte of an input of values_fuzz says which reader gets the rest.
+READERS = {
+    b"cpu.max": b"0", b"cpu.cfs_quota_us": b"1", b"cpu.cfs_period_us": b"2", b"memory.max": b"3",
+    b"memory.high": b"3", b"memory.limit_in_bytes": b"3", b"pids.max": b"3", b"memory.stat": b"4",
+}
+
+
+def entries(path):
+    """(name, content) of each file of a layout."""
+    found = []
+    with open(path, "rb") as layout:
+        for line in layout:
+            if line.startswith(b"-- ") and line.endswith(b" --\n"):
+                found.append([line[3:-4], b""])
+            else:
+                found[-1][1] += line
+    for name, text in found:
+        if name.endswith(b" (escaped)"):
+            name = name[:-len(b" (escaped)")]
+            text = re.sub(rb"\\x([0-9a-f]{2})", lambda m: bytes([int(m[1], 16)]), text[:-1])
+        if not name.endswith(b"/") and b" -> " not in name:
+            yield name, text
+
+
+def seeds(target, files):
+    """The inputs that one layout gives to `target`."""
+    by_name = dict(files)
+    self_cgroup = by_name.get(b"proc/self/cgroup", b"")
+    mountinfo = by_name.get(b"proc/self/mountinfo", b"")
+    values = [(name.rsplit(b"/", 1)[-1], text) for name, text in files
+              if name.rsplit(b"/", 1)[-1] in READERS]
+    if target == "self_cgroup":
+        return [self_cgroup]
+    if target == "mountinfo":
+        return [mountinfo]
+    if target == "values":
+        return [READERS[name] + text for name, text in values]
+    if target == "detect":
+        return [SEPARATOR.join([self_cgroup, mountinfo] + [text for _, text in values[:12]])]
+    controllers = [text for name, text in files if name.endswith(b"cgroup.controllers")]
+    return [SEPARATOR.join([by_name.get(b"proc/cgroups", b""), by_name.get(b"proc/mounts", b"")] + controllers)]
+
+
+def escape(data):
+    """`data` as one line."""
+    return "".join(chr(c) if 32 <= c < 127 and c != 92 else "\\x%02x" % c for c in data)
+
+
+def main():
+    """Prints each seed once."""
+    lines = set()
+    for path in sys.argv[2:]:
+        lines.update(escape(seed) for seed in seeds(sys.argv[1], list(entries(path))))
+    print("\n".join(sorted(lines)))
+
+
+main()
