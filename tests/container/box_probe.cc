@@ -19,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <string>
 #include <thread>
@@ -90,19 +91,27 @@ int RunPressure(int threads, int polls) {
 }
 
 int RunWatch(int seconds) {
+  // How late the kernel ran us at worst: on a starved machine that is not the watcher's doing.
+  constexpr long kPauseMs = 50;
+  long long late_ms = 0;
   LimitsWatcher::Options options;
-  options.on_change = [](const Limits& before, const Limits& after) {
-    printf("{\"at_ms\": %lld, \"quota_before\": %g, \"quota\": %g, \"procs\": %d}\n", NowMs(),
-           Quota(before), Quota(after), after.procs.value);
+  options.on_change = [&](const Limits& before, const Limits& after) {
+    printf(
+        "{\"at_ms\": %lld, \"quota_before\": %g, \"quota\": %g, \"procs\": %d, "
+        "\"late_ms\": %lld}\n",
+        NowMs(), Quota(before), Quota(after), after.procs.value, late_ms);
     fflush(stdout);
   };
   LimitsWatcher watcher(std::move(options));
   printf("{\"ready\": true, \"quota\": %g}\n", Quota(watcher.limits()));
   fflush(stdout);
   const long long end = NowMs() + seconds * 1000LL;
-  while (NowMs() < end) {
+  for (long long now = NowMs(); now < end;) {
     watcher.Poll();
-    Pause(50);
+    const long long before_pause = NowMs();
+    Pause(kPauseMs);
+    now = NowMs();
+    late_ms = std::max(late_ms, now - before_pause - kPauseMs);
   }
   return 0;
 }

