@@ -23,7 +23,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__
 CODE = ["//alloc/...", "//container/...", "//examples/...", "//runtime/...", "//tests/..."]
 CONFIGURATIONS = {
     "default": ["//..."],
-    "clang": ["//..."],
+    "clang": ["//...", "-//tools/lint/...", "-//tools/report/..."],
     "asan": CODE,
     "tsan": CODE,
     "ubsan": CODE,
@@ -178,9 +178,7 @@ def arguments_of(configuration, extra):
         arguments.append("--config=" + configuration)
     if configuration in SANITIZERS:
         arguments += ["--build_tests_only", "--test_tag_filters=-no-sanitizer,-no-" + configuration]
-    packages = [p for p in CONFIGURATIONS[configuration] if p == "//..." or os.path.isdir(
-        os.path.join(ROOT, p.strip("/").split("/...")[0]))]
-    return arguments + ["--"] + packages
+    return arguments + ["--"] + CONFIGURATIONS[configuration]
 
 
 def main():
