@@ -117,7 +117,7 @@ HeapStats Heap::Stats() {
       stats.live += ByteCount(span->bytes());
       return;
     }
-    const size_t objects = span->CountAllocated();
+    const size_t objects = span->CountInUse();
     ++stats.classes[c].spans;
     stats.classes[c].objects += objects;
     stats.classes[c].capacity += alloc::kSizeClasses[c].objects;

@@ -45,9 +45,7 @@ Span* Resolve(const char* call, const void* p, ObjectIndex* at) {
   if (at->index >= span->klass().objects) ReportWild(call, p);
   if (!at->at_start) ReportInterior(call, p, span);
   // A racing double free may pass here; it is found when its word is sent.
-  if ((span->alloc[at->index / 64].load(std::memory_order_relaxed) >> (at->index % 64) & 1) == 0) {
-    ReportDoubleFree(call, p, span);
-  }
+  if (!span->IsInUse(at->index)) ReportDoubleFree(call, p, span);
   return span;
 }
 
@@ -62,16 +60,10 @@ void FreeResolved(const char* call, void* p, Span* span, ObjectIndex at) {
   }
   WithCache([&](MCache* cache, bool shared) {
     PLIMSOLL_CHECK(cache != nullptr, "no memory for a cache to free with");
-    Span* attend;
-    switch (cache->TryFree(reinterpret_cast<uintptr_t>(p), &attend)) {
-      case MCache::Freed::kDone:
-        break;
-      case MCache::Freed::kAttention:
-        cache->Attend(attend);
-        break;
-      case MCache::Freed::kNotHere:
-        cache->FreeRemote(span, at.index, /*now=*/shared);
-        break;
+    if (span->Owner() == cache) {
+      cache->FreeOwned(span, at.index);
+    } else {
+      cache->FreeRemote(span, at.index, /*now=*/shared);
     }
   });
 }
@@ -144,8 +136,21 @@ void* AllocateAligned(size_t alignment, size_t size) {
 void FreeSlow(void* p) {
   if (p == nullptr) return;
   SlowPath hold;
+  // Another cache's object, first: neither its bitmap nor its span's owner's lines are touched.
+  // That it is in use is looked at when its word is sent.
+  const auto address = reinterpret_cast<uintptr_t>(p);
+  Span* span = FindSpan(address);
+  MCache* cache = EnsureCache();
+  if (span != nullptr && cache != nullptr && span->Owner() != cache && span->class_index() != 0) {
+    const uint64_t offset = address - span->base();
+    const ObjectIndex at = Index(offset, span->magic());
+    if (offset < span->bytes() && at.at_start && at.index < span->klass().objects) {
+      cache->FreeRemote(span, at.index, /*now=*/false);
+      return;
+    }
+  }
   ObjectIndex at;
-  Span* span = Resolve("free", p, &at);
+  span = Resolve("free", p, &at);
   FreeResolved("free", p, span, at);
 }
 
@@ -164,7 +169,7 @@ void AttendSlow(Span* span) {
   SlowPath hold;
   // The P may have changed between the free and here, and the span its owner: by Span's (4) and (5)
   // whoever has it is told.
-  Mailbox* owner = span->owner.load(std::memory_order_seq_cst);
+  Mailbox* owner = span->Owner();
   if (owner == current_cache) {
     current_cache->Attend(span);
   } else if (owner != nullptr && owner != &large_owner) {

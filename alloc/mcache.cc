@@ -6,6 +6,8 @@
 
 namespace plimsoll::alloc {
 
+[[gnu::visibility("hidden")]] constinit Word MCache::nobodys_word;
+
 // Takes the next word with a free object, from word `from` of the current span on.
 bool MCache::TakeWord(size_t size_class, size_t from) {
   Bin& bin = bins_[size_class];
@@ -14,11 +16,13 @@ bool MCache::TakeWord(size_t size_class, size_t from) {
   for (size_t w = from; w < span->words; ++w) {
     const uint64_t free = span->FreeBits(w);
     if (free == 0) continue;
-    bin.word = w;
-    slot.local = free;
+    Word& word = span->word[w];
+    word.alloc.store(word.alloc.load(std::memory_order_relaxed) | free, std::memory_order_relaxed);
+    word.local.store(free, std::memory_order_relaxed);
+    bin.index = w;
+    slot.word = &word;
     slot.size = span->klass().size;
     slot.base = span->base() + w * 64 * slot.size;
-    slot.alloc = &span->alloc[w];
     slot.fresh = span->zeroed && w >= span->untouched_word;
     if (w >= span->untouched_word) span->untouched_word = static_cast<uint32_t>(w + 1);
     return true;
@@ -29,37 +33,59 @@ bool MCache::TakeWord(size_t size_class, size_t from) {
 // Makes `span`, which is in no list, the current one.
 void MCache::Install(size_t size_class, Span* span) {
   span->state = SpanState::kCurrent;
-  span->countdown = kNever;
+  // Untagged; and an orphan that was adopted has been ours since.
+  if (span->owner.load(std::memory_order_relaxed) != this) {
+    span->owner.store(this, std::memory_order_seq_cst);
+  }
   bins_[size_class].span = span;
 }
 
-// Files a span by how many objects it has to give.
-void MCache::SetAside(size_t size_class, Span* span) {
+SpanList& MCache::ListOf(const Span* span) {
+  Bin& bin = bins_[span->class_index()];
+  switch (span->state) {
+    case SpanState::kPartial:
+      return bin.partial;
+    case SpanState::kEmpty:
+      return bin.empty;
+    default:
+      return bin.full;
+  }
+}
+
+// Puts a span that is in no list where it belongs; an empty one too many goes back to the page
+// heap.
+void MCache::File(size_t size_class, Span* span) {
   Bin& bin = bins_[size_class];
-  const size_t live = span->CountAllocated();
-  const size_t free = span->klass().objects - live;
-  const size_t worth = WorthHaving(span->klass());
-  if (live == 0) {
+  const size_t in_use = span->CountInUse();
+  if (in_use == 0) {
     if (empty_bytes_ + span->bytes() > kMostEmptyBytes) {
       core->pages.FreeSpan(span);
       return;
     }
-    span->state = SpanState::kPartial;
-    span->countdown = 0;
-    span->retained = true;
-    bin.partial.PushBack(span);
-    ++bin.empty;
+    span->state = SpanState::kEmpty;
+    span->owner.store(this, std::memory_order_relaxed);
+    bin.empty.PushFront(span);
     empty_bytes_ += span->bytes();
-  } else if (free >= worth) {
+  } else if (in_use < span->klass().objects) {
     span->state = SpanState::kPartial;
-    span->countdown = live;  // by Span's (4)
-    // Ahead of the empty ones: what is in use is filled up first, so that the rest can go back.
-    bin.partial.PushFront(span);
+    span->owner.store(this, std::memory_order_relaxed);
+    // Last in line: by the time its turn comes, more of it has come free.
+    bin.partial.PushBack(span);
   } else {
     span->state = SpanState::kFull;
-    span->countdown = worth - free;
+    span->owner.store(Tagged(this), std::memory_order_relaxed);  // by Span's (4)
     bin.full.PushBack(span);
   }
+}
+
+// Files a span of ours anew after objects of it came free.
+void MCache::Refile(Span* span) {
+  if (span->state == SpanState::kCurrent || span->state == SpanState::kEmpty) return;
+  const size_t in_use = span->CountInUse();
+  if (in_use == span->klass().objects) return;
+  if (span->state == SpanState::kPartial && in_use != 0) return;
+  ListOf(span).Remove(span);
+  File(span->class_index(), span);
 }
 
 // Takes the current span out of use.
@@ -67,37 +93,33 @@ void MCache::PutAway(size_t size_class) {
   Bin& bin = bins_[size_class];
   Span* span = bin.span;
   if (span == nullptr) return;
+  Word& word = *slots_[size_class].word;
+  const uint64_t local = word.local.load(std::memory_order_relaxed);
+  word.alloc.store(word.alloc.load(std::memory_order_relaxed) & ~local, std::memory_order_relaxed);
+  word.local.store(0, std::memory_order_relaxed);
   slots_[size_class] = Slot();
   bin.span = nullptr;
-  SetAside(size_class, span);
-}
-
-void MCache::Unretain(Span* span) {
-  span->retained = false;
-  --bins_[span->class_index()].empty;
-  empty_bytes_ -= span->bytes();
+  File(size_class, span);
 }
 
 void* MCache::Refill(size_t size_class) {
   Bin& bin = bins_[size_class];
-  Slot& slot = slots_[size_class];
   ReadMail();
-  if (bin.span != nullptr && slot.local == 0) {
-    if (!TakeWord(size_class, bin.word + 1)) {
-      // Once round: begin again if enough came free meanwhile.
-      ApplyRemote(bin.span);
-      const size_t free = bin.span->klass().objects - bin.span->CountAllocated();
-      if (free < WorthHaving(bin.span->klass()) || !TakeWord(size_class, 0)) PutAway(size_class);
-    }
+  if (bin.span != nullptr && !TakeWord(size_class, bin.index + 1)) {
+    // Once round: begin again if enough came free meanwhile.
+    ApplyRemote(bin.span);
+    const size_t free = bin.span->klass().objects - bin.span->CountInUse();
+    if (free < WorthHaving(bin.span->klass()) || !TakeWord(size_class, 0)) PutAway(size_class);
   }
   if (bin.span == nullptr) {
     Span* span = bin.partial.PopFront();
-    if (span != nullptr) {
-      if (span->retained) Unretain(span);
-    } else {
+    if (span == nullptr) {
+      span = bin.empty.PopFront();
+      if (span != nullptr) empty_bytes_ -= span->bytes();
+    }
+    if (span == nullptr) {
       core->ReadOrphansMail();
       span = core->central[size_class].Take(this);
-      if (span != nullptr) ApplyRemote(span);
     }
     if (span == nullptr) span = core->pages.NewSpan(size_class, this);
     if (span == nullptr) return nullptr;
@@ -107,28 +129,21 @@ void* MCache::Refill(size_t size_class) {
   return TryAllocateClass(size_class);
 }
 
-void MCache::Attend(Span* span) {
-  // A full span has become worth having, or a partial one empty. It may have been seen to already.
-  if (span->state == SpanState::kCurrent || span->retained) return;
-  const size_t size_class = span->class_index();
-  Bin& bin = bins_[size_class];
-  (span->state == SpanState::kFull ? bin.full : bin.partial).Remove(span);
-  ApplyRemote(span);
-  SetAside(size_class, span);
+void MCache::FreeOwned(Span* span, uint32_t index) {
+  Word& word = span->word[index / 64];
+  word.alloc.store(word.alloc.load(std::memory_order_relaxed) & ~(uint64_t{1} << (index % 64)),
+                   std::memory_order_relaxed);
+  Refile(span);
 }
 
-// Counts `freed` objects of a span of ours that others freed.
-void MCache::Settle(Span* span, size_t freed) {
-  if (span->state == SpanState::kCurrent) return;
-  span->countdown -= freed;
-  if (static_cast<int64_t>(span->countdown) <= 0 && !span->retained) Attend(span);
-}
+void MCache::Attend(Span* span) { Refile(span); }
 
 void MCache::ReadMail() {
   for (Span* span = TakeMail(*this); span != nullptr;) {
     Span* next = Unnotify(span);
-    if (span->owner.load(std::memory_order_seq_cst) == this) {
-      Settle(span, ApplyRemote(span));
+    if (span->Owner() == this) {
+      ApplyRemote(span);
+      Refile(span);
     } else {
       HeapCore::Forward(span);
     }
@@ -146,8 +161,7 @@ void MCache::Send(Pending& entry) {
   entry = Pending();
   // The objects keep the span alive until the OR; after it only Notify may touch it, by Span's (5).
   const uintptr_t base = span->base() + w * 64 * size;
-  const uint64_t alloc = span->alloc[w].load(std::memory_order_relaxed);
-  uint64_t twice = bits & ~alloc;
+  uint64_t twice = bits & ~span->word[w].InUse();
   if (twice == 0) twice = remote.bits[w].fetch_or(bits, std::memory_order_seq_cst) & bits;
   if (twice != 0) {
     ReportDoubleFree("free", reinterpret_cast<void*>(base + std::countr_zero(twice) * size), span);
@@ -190,39 +204,24 @@ void MCache::Trim() {
   ReadMail();
   for (size_t c = 1; c < kClassCount; ++c) {
     Bin& bin = bins_[c];
-    for (Span* span = bin.partial.first(); span != nullptr;) {
-      Span* next = span->next;
-      if (span->retained) {
-        bin.partial.Remove(span);
-        Unretain(span);
-        core->pages.FreeSpan(span);
-      }
-      span = next;
-    }
-    if (bin.span != nullptr && bin.span->CountAllocated() == 0) {
-      Span* span = bin.span;
-      slots_[c] = Slot();
-      bin.span = nullptr;
+    if (bin.span != nullptr && bin.span->CountInUse() == 0) PutAway(c);
+    while (Span* span = bin.empty.PopFront()) {
+      empty_bytes_ -= span->bytes();
       core->pages.FreeSpan(span);
     }
   }
 }
 
 void MCache::Retire() {
-  FlushPending();
-  ReadMail();
+  Trim();
   for (size_t c = 1; c < kClassCount; ++c) {
     Bin& bin = bins_[c];
-    slots_[c] = Slot();
-    if (bin.span != nullptr) core->central[c].Give(bin.span, &core->orphanage, core->pages);
-    bin.span = nullptr;
-    for (SpanList* list : {&bin.partial, &bin.full}) {
+    PutAway(c);
+    for (SpanList* list : {&bin.partial, &bin.empty, &bin.full}) {
       while (Span* span = list->PopFront()) {
-        span->retained = false;
         core->central[c].Give(span, &core->orphanage, core->pages);
       }
     }
-    bin.empty = 0;
   }
   empty_bytes_ = 0;
   // Who freed while we gave up may have left word here; it goes on to the orphanage.
@@ -230,37 +229,30 @@ void MCache::Retire() {
 }
 
 void MCache::CheckInvariants() {
-  PLIMSOLL_CHECK(slots_[0].local == 0);
+  PLIMSOLL_CHECK(slots_[0].word == &nobodys_word && nobodys_word.local.load() == 0);
   uint64_t empty_bytes = 0;
   for (size_t c = 1; c < kClassCount; ++c) {
     Bin& bin = bins_[c];
     if (bin.span == nullptr) {
-      PLIMSOLL_CHECK(slots_[c].local == 0);
+      PLIMSOLL_CHECK(slots_[c].word == &nobodys_word);  // (1)
     } else {
-      PLIMSOLL_CHECK((slots_[c].local & ~bin.span->FreeBits(bin.word)) == 0);  // (1)
+      PLIMSOLL_CHECK(slots_[c].word == &bin.span->word[bin.index]);  // (1)
       PLIMSOLL_CHECK(bin.span->state == SpanState::kCurrent && bin.span->owner.load() == this);
       bin.span->CheckInvariants();
     }
-    size_t empty = 0;
-    for (Span* s = bin.partial.first(); s != nullptr; s = s->next) {
-      PLIMSOLL_CHECK(s->state == SpanState::kPartial && s->owner.load() == this);  // (2)
-      s->CheckInvariants();
-      if (s->retained) {
-        ++empty;
-        empty_bytes += s->bytes();
-        PLIMSOLL_CHECK(s->countdown == 0);
+    for (SpanList* list : {&bin.partial, &bin.empty, &bin.full}) {
+      for (Span* s = list->first(); s != nullptr; s = s->next) {
+        PLIMSOLL_CHECK(&ListOf(s) == list && s->Owner() == this);  // (2)
+        PLIMSOLL_CHECK((s->state == SpanState::kFull) == (s->owner.load() != this));
+        s->CheckInvariants();
+        if (list == &bin.empty) empty_bytes += s->bytes();
       }
-    }
-    PLIMSOLL_CHECK(empty == bin.empty);
-    for (Span* s = bin.full.first(); s != nullptr; s = s->next) {
-      PLIMSOLL_CHECK(s->state == SpanState::kFull && s->owner.load() == this);  // (2)
-      s->CheckInvariants();
     }
   }
   PLIMSOLL_CHECK(empty_bytes == empty_bytes_);
   for (const Pending& entry : pending_) {
     if (entry.span == nullptr) continue;
-    PLIMSOLL_CHECK((entry.bits & ~entry.span->alloc[entry.word].load()) == 0);  // (3)
+    PLIMSOLL_CHECK((entry.bits & ~entry.span->word[entry.word].InUse()) == 0);  // (3)
     PLIMSOLL_CHECK((entry.bits & entry.span->remote().bits[entry.word].load()) == 0);
   }
 }

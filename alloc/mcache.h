@@ -3,23 +3,24 @@
 //
 //   slot (one for each class)                              bin (the same class's, not so hot)
 //   +-----------------------------------------+            +--------------------------------------+
-//   | local   objects of one word still to give|            | span     the current one; `word` of
-//   it| | base    address of the word's object 0  |            | partial  spans with objects to
-//   give  | | alloc   the word in the span's bitmap   |            | full     spans with (nearly)
-//   none    | | size, fresh                             | +--------------------------------------+
+//   | word  of the current span: its `local`  |            | span     the current one; `index` of |
+//   |       bits are objects still to give    |            |          the word | | base  address of
+//   the word's object 0    |            | partial, full, empty  lists of spans  | | size, fresh |
+//   +--------------------------------------+
 //   +-----------------------------------------+
 //   pending: for (span, word), objects freed here that another cache owns; one atomic OR sends up
 //   to 64 of them
 //
-// Allocating takes the lowest bit of `local` and sets the alloc bit. Freeing clears the alloc bit;
-// the object is found again when the cache comes round to its word. So an allocation never waits
-// for the free before it (neither reads what the other wrote last), which a stack of free objects
-// cannot offer; and no free touches the object.
+// A refill takes a word: its free bits are set in `alloc` and in `local` at once. Allocating clears
+// the lowest bit of `local`; freeing clears the alloc bit, after a look at both. So an allocation
+// never waits for the free before it, which a stack of free objects cannot offer, and no free
+// touches the object. An object that was freed is found again when the cache comes round to its
+// word.
 //
 // Invariants, proved by CheckInvariants():
-//   (1) `local` is a subset of the free bits of bin.span's word `word`; no other place hands these
-//   out. (2) A span in a list here is owned by this cache, in the list that its state names. (3) A
-//   bit of `pending` is an object whose alloc bit is set and whose remote bit is not.
+//   (1) The slot's word is the current span's word `index`, or the word of nobody, which is 0.
+//   (2) A span in a list here is owned by this cache, in the list that its state names.
+//   (3) A bit of `pending` is an object in use whose remote bit is not set.
 #ifndef PLIMSOLL_ALLOC_MCACHE_H_
 #define PLIMSOLL_ALLOC_MCACHE_H_
 
@@ -45,15 +46,10 @@ class alignas(64) MCache : public Mailbox {
 
   // The fast path: an object for `size`, or null when it takes more than that. At most six loads.
   [[gnu::always_inline]] void* TryAllocate(size_t size) {
-    size_t of;
     if (size <= kLinearMax) {
-      of = (size + 15) >> 4;  // 0 for 0: slot 0 is always empty
-      Slot& slot = slots_[of];
-      const uint64_t local = slot.local;
-      if (local == 0) [[unlikely]]
-        return nullptr;
-      // The object size is not read: up to kLinearMax it is the class times 16.
-      return Give(slot, local, of * 16);
+      // 0 for 0: slot 0 is always empty. The object size is not read: it is the class times 16.
+      const size_t size_class = (size + 15) >> 4;
+      return TryAllocateFrom(slots_[size_class], size_class * 16);
     }
     if (size > kMaxSmall) [[unlikely]]
       return nullptr;
@@ -61,17 +57,15 @@ class alignas(64) MCache : public Mailbox {
   }
   [[gnu::always_inline]] void* TryAllocateClass(size_t size_class) {
     Slot& slot = slots_[size_class];
-    const uint64_t local = slot.local;
-    if (local == 0) [[unlikely]]
-      return nullptr;
-    return Give(slot, local, slot.size);
+    return TryAllocateFrom(slot, slot.size);
   }
 
   // What TryFree found.
   enum class Freed { kDone, kAttention, kNotHere };
 
   // The fast path: frees what this cache owns, in at most eight loads. kAttention: it is free, and
-  // its span needs Attend(). kNotHere: nothing was done; the slow path knows why.
+  // was the last of its word, so that its span may need Attend(). kNotHere: nothing was done; the
+  // slow path knows why.
   [[gnu::always_inline]] Freed TryFree(uintptr_t address, Span** of) {
     Span* span = FindSpan(address);
     if (span == nullptr) [[unlikely]]
@@ -83,13 +77,15 @@ class alignas(64) MCache : public Mailbox {
     const ObjectIndex at = Index(address - ((packed >> kMagicBits) << kPageShift), magic);
     if (!at.at_start) [[unlikely]]
       return Freed::kNotHere;
-    std::atomic<uint64_t>& word = span->alloc[at.index / 64];
-    const uint64_t bits = word.load(std::memory_order_relaxed);
+    Word& word = span->word[at.index / 64];
     const uint64_t mask = uint64_t{1} << (at.index % 64);
-    if ((bits & mask) == 0) [[unlikely]]
+    const uint64_t alloc = word.alloc.load(std::memory_order_relaxed);
+    if ((alloc & ~word.local.load(std::memory_order_relaxed) & mask) == 0) [[unlikely]] {
       return Freed::kNotHere;
-    word.store(bits & ~mask, std::memory_order_relaxed);
-    if (--span->countdown == 0) [[unlikely]] {
+    }
+    const uint64_t rest = alloc & ~mask;
+    word.alloc.store(rest, std::memory_order_relaxed);
+    if (rest == 0) [[unlikely]] {
       *of = span;
       return Freed::kAttention;
     }
@@ -102,7 +98,10 @@ class alignas(64) MCache : public Mailbox {
   // Whether the object that the last allocation of this class gave reads as zero already.
   bool LastWasFresh(size_t size_class) const { return slots_[size_class].fresh != 0; }
 
-  // Sees to a span whose countdown has come to 0.
+  // Frees an object of this cache's own, whatever the state of its span. Requires: it is in use.
+  void FreeOwned(Span* span, uint32_t index);
+
+  // Files a span of this cache's own anew if it has become empty.
   void Attend(Span* span);
 
   // Frees an object that this cache does not own: at once if `now`, else with its word's others.
@@ -129,18 +128,19 @@ class alignas(64) MCache : public Mailbox {
   friend class MCachePeer;  // tests
 
   struct Slot {
-    uint64_t local = 0;
+    Word* word = &nobodys_word;
     uintptr_t base = 0;
-    std::atomic<uint64_t>* alloc = nullptr;
     uint32_t size = 0;
     uint32_t fresh = 0;
+    uint64_t unused = 0;
   };
+  static_assert(sizeof(Slot) == 32);  // a class's slot is a shift away
   struct Bin {
     Span* span = nullptr;
-    size_t word = 0;
+    size_t index = 0;
     SpanList partial;
+    SpanList empty;
     SpanList full;
-    size_t empty = 0;  // spans of `partial` without an object in use
   };
   struct Pending {
     Span* span = nullptr;
@@ -151,31 +151,36 @@ class alignas(64) MCache : public Mailbox {
   // Memory that a cache may keep from others: in frees not yet sent, and in empty spans.
   static constexpr uint64_t kMostPendingBytes = uint64_t{256} << 10;
   static constexpr uint64_t kMostEmptyBytes = uint64_t{512} << 10;
-  static constexpr uint64_t kNever = uint64_t{1} << 62;  // a countdown that does not end
 
-  [[gnu::always_inline, gnu::returns_nonnull]] void* Give(Slot& slot, uint64_t local,
-                                                          uint64_t size) {
-    const uint64_t lowest = local & -local;
-    slot.local = local & (local - 1);
-    std::atomic<uint64_t>& alloc = *slot.alloc;
-    alloc.store(alloc.load(std::memory_order_relaxed) | lowest, std::memory_order_relaxed);
-    return reinterpret_cast<void*>(slot.base + std::countr_zero(local) * size);
+  [[gnu::always_inline]] static void* TryAllocateFrom(Slot& slot, uint64_t size) {
+    Word& word = *slot.word;
+    const uint64_t local = word.local.load(std::memory_order_relaxed);
+    if (local == 0) [[unlikely]]
+      return nullptr;
+    word.local.store(local & (local - 1), std::memory_order_relaxed);
+    return Object(slot, std::countr_zero(local) * size);
   }
+  [[gnu::always_inline, gnu::returns_nonnull]] static void* Object(Slot& slot, uint64_t offset) {
+    return reinterpret_cast<void*>(slot.base + offset);
+  }
+
+  // What slots without a span look at: it has nothing to give.
+  static Word nobodys_word;
 
   bool TakeWord(size_t size_class, size_t from);
   void Install(size_t size_class, Span* span);
   void PutAway(size_t size_class);
-  void SetAside(size_t size_class, Span* span);
+  void File(size_t size_class, Span* span);
+  SpanList& ListOf(const Span* span);
   void Send(Pending& entry);
-  void Settle(Span* span, size_t freed);
-  void Unretain(Span* span);
+  void Refile(Span* span);
 
   // By size class; slot 0 is always empty, so that a request of 0 bytes takes the slow path.
   alignas(64) Slot slots_[kClassCount];
   Bin bins_[kClassCount];
   Pending pending_[kPending];
   uint64_t pending_bytes_ = 0;
-  uint64_t empty_bytes_ = 0;
+  uint64_t empty_bytes_ = 0;  // in the spans of `empty` lists
 };
 
 }  // namespace plimsoll::alloc

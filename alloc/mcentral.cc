@@ -10,21 +10,24 @@ Span* MCentral::Take(Mailbox* owner) {
   return span;
 }
 
+// Files an orphan by what it has to give. False: nothing of it is in use, and it is in no list.
+bool MCentral::File(Span* span) {
+  const size_t in_use = span->CountInUse();
+  if (in_use == 0) return false;
+  if (in_use < span->klass().objects) {
+    span->state = SpanState::kPartial;
+    partial_.PushBack(span);
+  } else {
+    span->state = SpanState::kFull;
+  }
+  return true;
+}
+
 void MCentral::Give(Span* span, Mailbox* orphanage, MHeap<MmapPages>& pages) {
   {
     base::SpinLockHolder hold(mu_);
     ApplyRemote(span);
-    const size_t live = span->CountAllocated();
-    const size_t free = span->klass().objects - live;
-    if (live != 0) {
-      if (free >= WorthHaving(span->klass())) {
-        span->state = SpanState::kPartial;
-        span->countdown = live;
-        partial_.PushBack(span);
-      } else {
-        span->state = SpanState::kFull;
-        span->countdown = WorthHaving(span->klass()) - free;
-      }
+    if (File(span)) {
       span->owner.store(orphanage, std::memory_order_seq_cst);
       return;
     }
@@ -37,27 +40,15 @@ bool MCentral::Settle(Span* span, size_t size_class, Mailbox* orphanage, MHeap<M
     base::SpinLockHolder hold(mu_);
     // It may have been adopted, and even freed and made anew, since it was put in the mail. Only
     // who holds this lock makes an orphan of this class another's.
-    Mailbox* owner = span->owner.load(std::memory_order_seq_cst);
+    Mailbox* owner = span->Owner();
     if (owner != orphanage) {
       if (owner != nullptr) Notify(span, span->remote());
       return true;
     }
     if (span->class_index() != size_class) return false;
-    const size_t freed = ApplyRemote(span);
-    if (freed == 0) return true;
+    if (ApplyRemote(span) == 0) return true;
     if (span->state == SpanState::kPartial) partial_.Remove(span);
-    const size_t live = span->CountAllocated();
-    const size_t free = span->klass().objects - live;
-    if (live != 0) {
-      if (free >= WorthHaving(span->klass())) {
-        span->state = SpanState::kPartial;
-        span->countdown = live;
-        partial_.PushBack(span);
-      } else {
-        span->countdown = WorthHaving(span->klass()) - free;
-      }
-      return true;
-    }
+    if (File(span)) return true;
   }
   pages.FreeSpan(span);
   return true;

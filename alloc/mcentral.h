@@ -2,7 +2,7 @@
 // taken-away Ps left behind.
 //
 //   Span* span = central.Take(cache);        // partial, now the cache's; null: ask the page heap
-//   central.Give(span);                      // a span that its cache gives up
+//   central.Give(span, ...);                 // a span that its cache gives up
 //
 // Owner:   the orphanage, one Mailbox for all classes: whoever frees an orphan's object leaves word
 //          there, and the next Take() of any class reads it.
@@ -35,6 +35,8 @@ class MCentral {
   void UnlockForFork() ABSL_UNLOCK_FUNCTION(mu_) { mu_.unlock(); }
 
  private:
+  bool File(Span* span) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
   base::SpinLock mu_;
   SpanList partial_ ABSL_GUARDED_BY(mu_);
 };

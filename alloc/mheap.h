@@ -73,10 +73,10 @@ class MHeap {
     if (!Place(span, c.pages, 1, size_class, c.magic)) return nullptr;
     span->words = static_cast<uint8_t>(c.words);
     span->untouched_word = 0;
-    span->countdown = 0;
     span->state = SpanState::kCurrent;
     for (size_t w = 0; w < c.words; ++w) {
-      span->alloc[w].store(0, std::memory_order_relaxed);
+      span->word[w].alloc.store(0, std::memory_order_relaxed);
+      span->word[w].local.store(0, std::memory_order_relaxed);
       span->remote().bits[w].store(0, std::memory_order_relaxed);
     }
     span->owner.store(owner, std::memory_order_seq_cst);  // see Notify()
@@ -282,7 +282,6 @@ class MHeap {
     span->pages = static_cast<uint32_t>(count);
     span->size_class.store(static_cast<uint8_t>(size_class), std::memory_order_relaxed);
     span->zeroed = zero;
-    span->retained = false;
     span->large_bytes = 0;
     span->next = span->prev = nullptr;
     // What was taken from the system is given back elsewhere: the limit pays as it goes.

@@ -19,6 +19,8 @@ const char* StateText(SpanState state) {
       return "current";
     case SpanState::kPartial:
       return "partial";
+    case SpanState::kEmpty:
+      return "empty";
     case SpanState::kFull:
       return "full";
   }

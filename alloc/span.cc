@@ -11,12 +11,12 @@ void Notify(Span* span, Span::Remote& remote) {
     // seq_cst: pairs with Unnotify().
     if (remote.notified.load(std::memory_order_seq_cst) != 0) return;
     if (remote.notified.exchange(1, std::memory_order_seq_cst) != 0) return;
-    box = span->owner.load(std::memory_order_seq_cst);
+    box = span->Owner();
     if (box != nullptr) break;
     // Freed meanwhile, by (5): there is nothing to tell. But another may have found the flag set
     // and relied on us, if the span has been made anew since: then it has an owner again.
     remote.notified.store(0, std::memory_order_seq_cst);
-  } while (span->owner.load(std::memory_order_seq_cst) != nullptr);
+  } while (span->Owner() != nullptr);
   if (box == nullptr) return;
   Span* first = box->first.load(std::memory_order_relaxed);
   do {
@@ -38,13 +38,14 @@ size_t ApplyRemote(Span* span) {
     // seq_cst: pairs with Notify(), as the flag does.
     if (remote.bits[w].load(std::memory_order_seq_cst) == 0) continue;
     const uint64_t bits = remote.bits[w].exchange(0, std::memory_order_seq_cst);
-    const uint64_t alloc = span->alloc[w].load(std::memory_order_relaxed);
-    if ((bits & ~alloc) != 0) {  // by (2)
-      const size_t object = w * 64 + std::countr_zero(bits & ~alloc);
+    Word& word = span->word[w];
+    const uint64_t twice = bits & ~word.InUse();
+    if (twice != 0) {  // by (2)
+      const size_t object = w * 64 + std::countr_zero(twice);
       ReportDoubleFree("free", reinterpret_cast<void*>(span->base() + object * span->klass().size),
                        span);
     }
-    span->alloc[w].store(alloc & ~bits, std::memory_order_relaxed);
+    word.alloc.store(word.alloc.load(std::memory_order_relaxed) & ~bits, std::memory_order_relaxed);
     freed += std::popcount(bits);
   }
   return freed;
@@ -52,17 +53,18 @@ size_t ApplyRemote(Span* span) {
 
 void Span::CheckInvariants() {
   if (class_index() == 0) return;
-  size_t live = 0;
   for (size_t w = 0; w < words; ++w) {
-    const uint64_t bits = alloc[w].load(std::memory_order_relaxed);
-    PLIMSOLL_CHECK((bits & ~ObjectMask(w)) == 0);                                     // (3)
-    PLIMSOLL_CHECK((remote().bits[w].load(std::memory_order_relaxed) & ~bits) == 0);  // (2)
-    live += std::popcount(bits);
+    const uint64_t alloc = word[w].alloc.load(std::memory_order_relaxed);
+    const uint64_t local = word[w].local.load(std::memory_order_relaxed);
+    PLIMSOLL_CHECK((local & ~alloc) == 0);                       // (1)
+    PLIMSOLL_CHECK(local == 0 || state == SpanState::kCurrent);  // (1)
+    PLIMSOLL_CHECK((remote().bits[w].load(std::memory_order_relaxed) & ~word[w].InUse()) ==
+                   0);                              // (2)
+    PLIMSOLL_CHECK((alloc & ~ObjectMask(w)) == 0);  // (3)
   }
-  if (state == SpanState::kPartial) PLIMSOLL_CHECK(countdown == live, countdown, " ", live);  // (4)
-  if (state == SpanState::kFull) {
-    PLIMSOLL_CHECK(klass().objects - live + countdown == WorthHaving(klass()));  // (4)
-  }
+  const size_t in_use = CountInUse();
+  if (state == SpanState::kEmpty) PLIMSOLL_CHECK(in_use == 0);
+  if (state == SpanState::kFull) PLIMSOLL_CHECK(in_use == klass().objects);  // (4)
 }
 
 }  // namespace plimsoll::alloc

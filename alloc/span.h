@@ -4,27 +4,29 @@
 //           | obj 0 | obj 1 | obj 2 |  ...  | obj n-1 | tail |      object memory: never touched
 //           here
 //           +-------+-------+-------+--   --+---------+------+
-//   alloc      1       0       1               1         0    a word for 64 objects; 1: handed out
-//   remote     0       0       1               0         0    freed by others, not yet by the owner
+//   alloc      1       1       0               1         0    a word for 64 objects
+//   local      0       1       0               0         0    taken by the cache, not yet handed
+//   out remote     1       0       0               0         0    freed by others, not yet by the
+//   owner
 //
-//   Span    | line 0: what every free reads    | line 1..: what the owner writes | what others
-//   write |
+//   Span    | line 0: what every free reads | line 1..: what the owner writes | what others write |
 //
-//   state      owner           linked in               who may write alloc, countdown, the links
-//   kLarge     LargeOwner()    nothing                 the thread that allocates or frees it
-//   kCurrent   one MCache      nothing                 that cache
-//   kPartial   one MCache      cache's partial list    that cache
-//   kFull      one MCache      cache's full list       that cache
-//   kPartial   the orphanage   MCentral's partial list holder of that MCentral's lock
-//   kFull      the orphanage   nothing                 holder of that MCentral's lock
+//   state      owner             linked in               who may write alloc, local and the links
+//   kLarge     large_owner       nothing                 the thread that allocates or frees it
+//   kCurrent   one MCache        nothing                 that cache
+//   kPartial   one MCache        cache's partial list    that cache
+//   kEmpty     one MCache        cache's empty list      that cache
+//   kFull      one MCache, tagged  cache's full list     that cache
+//   kPartial   the orphanage     MCentral's partial list holder of that MCentral's lock
+//   kFull      the orphanage     nothing                 holder of that MCentral's lock
 //
 // Invariants, proved by CheckInvariants():
-//   (1) A bit of alloc is 1 from the object's hand-out until its owner has taken it back.
-//   (2) remote is a subset of alloc: a free that breaks this is a double free.
+//   (1) An object is in use exactly while its alloc bit is 1 and its local bit is 0. local is a
+//       subset of alloc, and 0 but in the current word of a kCurrent span.
+//   (2) remote is a subset of what is in use: a free that breaks this is a double free.
 //   (3) The bits of alloc past the last object are 0, and there is at least one if there is a tail.
-//   (4) In state kPartial countdown is the number of alloc bits set; in kFull it is the number of
-//       frees until the span is worth having again. At 0, or below, the owner is to look at it: the
-//       thread that counted down may have lost its P before it could, and then leaves word.
+//   (4) A kFull span has all objects in use; its owner is tagged, so that the first free of one
+//       takes the slow path and files the span anew.
 //   (5) A Span's storage is only ever a Span (FixedPool): a late Notify() may touch `notified`,
 //       `notify_next` and `owner` of a span that has been freed meanwhile, and does no harm.
 #ifndef PLIMSOLL_ALLOC_SPAN_H_
@@ -47,7 +49,17 @@ struct Mailbox {
   std::atomic<Span*> first{nullptr};
 };
 
-enum class SpanState : uint8_t { kFree, kLarge, kCurrent, kPartial, kFull };
+enum class SpanState : uint8_t { kFree, kLarge, kCurrent, kPartial, kEmpty, kFull };
+
+// 64 objects of a span: see Span's (1). Written by the owner alone, read by others too.
+struct Word {
+  std::atomic<uint64_t> alloc{0};
+  std::atomic<uint64_t> local{0};
+
+  uint64_t InUse() const {
+    return alloc.load(std::memory_order_relaxed) & ~local.load(std::memory_order_relaxed);
+  }
+};
 
 // A span's base (a page number, 35 bits) and its class's magic (29 bits, 2^28 at most) in one word:
 // a free needs both, and one load less is a load less.
@@ -73,8 +85,7 @@ struct alignas(64) Span {
   Span* prev = nullptr;
 
   // Line 1, written by the owner.
-  uint64_t countdown = 0;
-  std::atomic<uint64_t> alloc[1] = {};  // `words` of them: see SpanBytes()
+  Word word[1];  // `words` of them: see SpanBytes()
 
   uintptr_t base() const { return (base_and_magic >> kMagicBits) << kPageShift; }
   uint32_t magic() const { return base_and_magic & ((uint32_t{1} << kMagicBits) - 1); }
@@ -105,24 +116,34 @@ struct alignas(64) Span {
     return objects <= w * 64 ? 0 : (uint64_t{1} << (objects - w * 64)) - 1;
   }
   uint64_t FreeBits(size_t w) const {
-    return ~alloc[w].load(std::memory_order_relaxed) & ObjectMask(w);
+    return ~word[w].alloc.load(std::memory_order_relaxed) & ObjectMask(w);
   }
 
-  // Objects handed out and not yet taken back by the owner.
-  size_t CountAllocated() const {
+  // Objects in use, by (1).
+  size_t CountInUse() const {
     size_t count = 0;
-    for (size_t w = 0; w < words; ++w) {
-      count += std::popcount(alloc[w].load(std::memory_order_relaxed));
-    }
+    for (size_t w = 0; w < words; ++w) count += std::popcount(word[w].InUse());
     return count;
   }
+  bool IsInUse(uint32_t index) const { return (word[index / 64].InUse() >> (index % 64) & 1) != 0; }
+
+  // The owner without its tag.
+  Mailbox* Owner() const;
 
   // Ends the process when an invariant does not hold. Only for the owner, or when all is quiet.
   void CheckInvariants();
 };
 
-static_assert(offsetof(Span, countdown) == 64);
-static_assert(offsetof(Span, alloc) == 72);
+static_assert(offsetof(Span, word) == 64);
+
+// A tagged owner is nobody's address: a free by the owner itself then takes the slow path.
+inline Mailbox* Tagged(Mailbox* owner) {
+  return reinterpret_cast<Mailbox*>(reinterpret_cast<uintptr_t>(owner) | 1);
+}
+inline Mailbox* Untagged(Mailbox* owner) {
+  return reinterpret_cast<Mailbox*>(reinterpret_cast<uintptr_t>(owner) & ~uintptr_t{1});
+}
+inline Mailbox* Span::Owner() const { return Untagged(owner.load(std::memory_order_seq_cst)); }
 
 // Span storage comes in two sizes, by the words of a bitmap: up to 4, and 8.
 inline constexpr int kSpanKinds = 2;
@@ -130,8 +151,8 @@ constexpr int SpanKind(size_t words) { return words <= 4 ? 0 : 1; }
 constexpr size_t SpanKindWords(int kind) { return kind == 0 ? 4 : 8; }
 static_assert(Span::RemoteOffset(SpanKindWords(0)) != Span::RemoteOffset(SpanKindWords(1)));
 
-// How many free objects make a full span worth having again: an eighth, so that a refill is paid
-// for by several allocations; at least one.
+// How many free objects make it worth to go round in a span once more rather than to take the next:
+// an eighth, so that a refill is paid for by several allocations; at least one.
 constexpr size_t WorthHaving(const SizeClass& c) { return c.objects < 16 ? 1 : c.objects / 8; }
 
 // The owner of every large object's span: nobody's cache, and never null.
@@ -191,8 +212,8 @@ inline Span* Unnotify(Span* span) {
   return next;
 }
 
-// Moves the remote bits into alloc; returns how many objects came free. Only for the owner. Double
-// frees found here end the process.
+// Takes the remote bits out of alloc; returns how many objects came free. Only for the owner.
+// Double frees found here end the process.
 size_t ApplyRemote(Span* span);
 
 }  // namespace plimsoll::alloc
