@@ -79,6 +79,9 @@ def check_available():
         raise Unavailable("not root: runc cannot make cgroups")
     if not find_runc():
         raise Unavailable("runc is not installed (tools/bring_tools.sh)")
+    with open("/proc/self/mountinfo") as lines:
+        if not any(line.split(" ")[4] == "/" for line in lines):
+            raise Unavailable("the root is no mount point, as in a chroot; runc needs one")
     if "cpu" not in v1_mounts():
         raise Unavailable("the cpu controller is not on cgroup v1 here")
     probe = os.path.join(v1_mounts()["cpu"], "%s%d" % (PREFIX, os.getpid()))

@@ -176,6 +176,12 @@ def runtime_config(bundle, arguments, environment, cgroup, cpus, memory):
     }
 
 
+def root_is_mount_point():
+    """False in a plain chroot, whose root no container can be moved away from."""
+    with open("/proc/self/mountinfo") as lines:
+        return any(line.split(" ")[4] == "/" for line in lines)
+
+
 def cgroup_mounts():
     """Where cgroup file systems are mounted here."""
     found = []
@@ -212,6 +218,8 @@ class Container:
         self._runc = shutil.which("runc", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
         if not self._runc:
             raise ContainerError("runc is not installed")
+        if not root_is_mount_point():
+            raise ContainerError("the root is no mount point, as in a chroot; runc needs one")
         if not cgroup_mounts():
             raise ContainerError("no cgroup file system is mounted")
         self.name = name
@@ -242,32 +250,23 @@ class Container:
                 "--log-format", "json", *arguments]
 
     def _start(self):
-        # `create` does all that can be refused, and leaves the program waiting; the attempt without
-        # pivot_root is for a root that is no mount point: a chroot, an initramfs.
-        why = ""
+        # `create` does all that can be refused, and leaves the program waiting.
         if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
             raise ContainerError("prctl: " + os.strerror(ctypes.get_errno()))
-        for extra in ([], ["--no-pivot"]):
-            read_out, write_out = os.pipe()
-            read_err, write_err = os.pipe()
+        read_out, write_out = os.pipe()
+        read_err, write_err = os.pipe()
+        self.stdout = os.fdopen(read_out, "r", errors="replace")
+        self.stderr = os.fdopen(read_err, "r", errors="replace")
+        try:
             status = _run_to_end(
-                self._command("create", *extra, "--bundle", self._bundle.path, "--pid-file",
+                self._command("create", "--bundle", self._bundle.path, "--pid-file",
                               self._pid_file, self.name),
                 stdout=write_out, stderr=write_err)
+        finally:
             os.close(write_out)
             os.close(write_err)
-            self.stdout = os.fdopen(read_out, "r", errors="replace")
-            self.stderr = os.fdopen(read_err, "r", errors="replace")
-            if status == 0:
-                break
-            self.stdout.close()
-            self.stderr.close()
-            why = self._last_error()
-            self._delete()
-            if "pivot_root" not in why:
-                raise ContainerError("runc: " + why)
-        else:
-            raise ContainerError("runc: " + why)
+        if status != 0:
+            raise ContainerError("runc: " + self._last_error())
         with open(self._pid_file) as file:
             self.pid = int(file.read())
         if _run_to_end(self._command("start", self.name)) != 0:
