@@ -110,7 +110,7 @@ class RuncLimitsTest(unittest.TestCase):
     def test_pressure_finds_the_quota_of_a_parent_out_of_sight(self):
         readings = self.pressure(parent={"cpu.cfs_quota_us": PERIOD // 5})
         self.assertEqual({r["throttled"] for r in readings}, {0}, "our own level throttled nothing")
-        # With the machine busy, neighbours might as well be to blame, and the verdict must say that.
+        # On a busy machine neighbours might as well be to blame, and the verdict must say that.
         lacked = min(CPUS, 2) - 0.2
         idle = [r for r in readings if r["idle"] > 0.6 * lacked]
         if not idle:

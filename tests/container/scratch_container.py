@@ -3,22 +3,25 @@
     with ScratchContainer({"app": path}, quota=1.5, memory=128 << 20) as box:
         done = box.run(["/app", "--json"])          # stdout, stderr, returncode
 
-Leaving the `with` removes the container, its cgroups and its files; so does SIGTERM, which becomes an
-exception. What a killed run (SIGKILL) left behind, the next one removes: names hold the PID.
+Leaving the `with` removes the container, its cgroups and its files; so does SIGTERM, which becomes
+an exception. A run that is killed (SIGKILL) is cleaned up after by a guardian, a process in a session
+of its own that waits for its end; what even that cannot do, the next run does: names hold the PID.
 Unavailable says in one line why no container can be made here.
 """
 
+import ctypes
 import json
 import os
 import re
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
+import time
 
 PERIOD_US = 100_000
 PREFIX = "plimsoll-box-"
+PATIENCE_TENTHS = 100
 
 
 class Unavailable(Exception):
@@ -46,13 +49,33 @@ def cgroup_folders():
 
 
 def _remove_groups(top):
-    """Removes the cgroup `top`, and those below it, from every hierarchy."""
+    """Ends what runs in the cgroup `top` or below, and removes it everywhere. True: it is gone."""
+    gone = True
     for mount in cgroup_folders():
         for folder, _, _ in os.walk(os.path.join(mount, top), topdown=False):
             try:
-                os.rmdir(folder)
+                with open(os.path.join(folder, "cgroup.procs")) as pids:
+                    for pid in pids.read().split():
+                        os.kill(int(pid), signal.SIGKILL)
             except OSError:
-                pass  # a process is still leaving, or it is in use: not ours to force
+                pass  # it ended, or the group did
+            try:
+                os.rmdir(folder)
+            except FileNotFoundError:
+                pass
+            except OSError:
+                gone = False  # a process is still on its way out
+    return gone
+
+
+def _remove_all(name, folder):
+    """A container that is just being made may put back what was removed: until nothing is left."""
+    for _ in range(PATIENCE_TENTHS):
+        gone = _remove_groups(name)
+        shutil.rmtree(folder, ignore_errors=True)
+        if gone and not os.path.exists(folder):
+            return
+        time.sleep(0.1)
 
 
 def sweep():
@@ -64,14 +87,8 @@ def sweep():
         match = re.fullmatch(re.escape(PREFIX) + r"(\d+)(-.*)?", name)
         if not match or os.path.exists("/proc/" + match[1]):
             continue
-        for mount in cgroup_folders():
-            procs = os.path.join(mount, name, "box", "cgroup.procs")
-            if os.path.exists(procs):
-                with open(procs) as pids:
-                    for pid in pids.read().split():
-                        os.kill(int(pid), signal.SIGKILL)
-        _remove_groups(name)
-        shutil.rmtree(os.path.join(tempfile.gettempdir(), name), ignore_errors=True)
+        name = PREFIX + match[1]
+        _remove_all(name, os.path.join(tempfile.gettempdir(), name + "-files"))
 
 
 def check_available():
@@ -103,24 +120,36 @@ def find_runc():
     return shutil.which("runc", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
 
 
-def _raise_on_term(*unused):
-    sys.exit("ended by SIGTERM")
+def die_with_parent():
+    """For subprocess's preexec_fn: a killed test leaves no runc and no machine running."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
+
+
+def end_on_sigterm():
+    """SIGTERM (a test that ran out of time) unwinds as Ctrl-C does; unittest survives SystemExit."""
+
+    def unwind(*unused):
+        raise KeyboardInterrupt("SIGTERM")
+
+    signal.signal(signal.SIGTERM, unwind)
 
 
 class ScratchContainer:
 
     def __init__(self, programs, quota=None, memory=None, pids=None, parent=None, cgroupns=True,
-                 uid=0, cgroup_mount=True, host_cgroups=False, args=None):
+                 uid=0, cgroup_mount=True, host_cgroups=False):
         """`parent`: {v1 file: value} written to the cgroup above. `host_cgroups`: the machine's
         whole cgroup tree is mounted, as for a pod that asks for it."""
         for path in programs.values():
             check_static(path)
         check_available()
-        signal.signal(signal.SIGTERM, _raise_on_term)
+        end_on_sigterm()
         sweep()
         self.name = "%s%d" % (PREFIX, os.getpid())
         self.folder = os.path.join(tempfile.gettempdir(), self.name + "-files")
         self._parent = parent or {}
+        self._guardian = self._dismissal = self._process = None
+        self._post_guardian()
         try:
             self._make(programs)
             self._config = self._configuration(quota, memory, pids, cgroupns, uid, cgroup_mount,
@@ -134,6 +163,32 @@ class ScratchContainer:
 
     def __exit__(self, *unused):
         self.remove()
+
+    def _post_guardian(self):
+        wait, self._dismissal = os.pipe()
+        self._guardian = os.fork()
+        if self._guardian:
+            os.close(wait)
+            return
+        try:
+            os.setsid()
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            null = os.open(os.devnull, os.O_RDWR)
+            for fd in range(3):  # whoever reads our output must not wait for this process
+                os.dup2(null, fd)
+            os.close(self._dismissal)
+            if os.read(wait, 1) == b"":  # its end closed the pipe; a dismissal is a byte
+                self._dismissal = None
+                self.remove()
+        finally:
+            os._exit(0)
+
+    def _dismiss_guardian(self):
+        if self._dismissal is not None:
+            os.write(self._dismissal, b".")
+            os.close(self._dismissal)
+            os.waitpid(self._guardian, 0)
+            self._dismissal = None
 
     def _make(self, programs):
         root = os.path.join(self.folder, "rootfs")
@@ -188,21 +243,33 @@ class ScratchContainer:
         self._config["process"]["args"] = args
         with open(os.path.join(self.folder, "config.json"), "w") as out:
             json.dump(self._config, out)
-        return subprocess.Popen(
+        self._process = subprocess.Popen(
             self._runc("run", "--bundle", self.folder, self.name), stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+            preexec_fn=die_with_parent)
+        return self._process
 
     def run(self, args, timeout=60):
-        with self.start(args) as process:
+        process = self.start(args)
+        try:
             out, err = process.communicate(timeout=timeout)
+        except BaseException:
+            self._delete()  # or the wait for `runc run` would be one for the program
+            process.communicate()
+            raise
         return subprocess.CompletedProcess(args, process.returncode, out, err)
 
     def kill(self, name):
         subprocess.run(self._runc("kill", self.name, name), check=True)
 
-    def remove(self):
+    def _delete(self):
         if os.path.isdir(os.path.join(self.folder, "state")):
             subprocess.run(self._runc("delete", "--force", self.name), check=False,
                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        _remove_groups(self.name)
-        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def remove(self):
+        if self._process and self._process.poll() is None:
+            self._process.kill()  # it may still be making the container
+        self._delete()
+        _remove_all(self.name, self.folder)
+        self._dismiss_guardian()

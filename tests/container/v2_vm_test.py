@@ -1,11 +1,10 @@
 """Our programs on a real cgroup v2, in a virtual machine that boots for it; needs no privilege.
 
-The kernel is Debian's for clouds (tests/container/bring_kernel unpacks it), the machine QEMU's without
-KVM, the root an initramfs with our static programs. Emulation is slow, so this asserts what was found
-and never how fast, but for the one promise in wall time: a resize is seen within 1.5 s.
+The kernel is Debian's for clouds (tests/container/bring_kernel unpacks it), the machine QEMU's
+without KVM, the root an initramfs with our static programs. Emulation is slow, so this asserts what
+was found and never how fast, but for the one promise in wall time: a resize is seen within 1.5 s.
 """
 
-import ctypes
 import glob
 import io
 import json
@@ -13,12 +12,12 @@ import os
 import pwd
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 import time
 import unittest
+
+import scratch_container
 
 PLIMSOLL, PROBE, INIT = sys.argv[1:4]
 MIB = 1 << 20
@@ -55,43 +54,37 @@ def cpio(entries):
     return out.getvalue()
 
 
-def die_with_parent():
-    """A killed test leaves no machine running."""
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
-
-
 def boot(kernel):
     """What the machine wrote to its console."""
-    folder = tempfile.mkdtemp(prefix="plimsoll-vm-")
-    try:
-        entries = [(name, 0o040755, b"", (0, 0)) for name in ("dev", "proc", "sys")]
-        entries.append(("dev/console", 0o020600, b"", (5, 1)))
-        for name, path in (("init", INIT), ("plimsoll", PLIMSOLL), ("probe", PROBE)):
-            with open(path, "rb") as program:
-                entries.append((name, 0o100755, program.read(), (0, 0)))
-        initrd = os.path.join(folder, "initrd")
-        with open(initrd, "wb") as out:
-            out.write(cpio(entries))
+    entries = [(name, 0o040755, b"", (0, 0)) for name in ("dev", "proc", "sys")]
+    entries.append(("dev/console", 0o020600, b"", (5, 1)))
+    for name, path in (("init", INIT), ("plimsoll", PLIMSOLL), ("probe", PROBE)):
+        with open(path, "rb") as program:
+            entries.append((name, 0o100755, program.read(), (0, 0)))
+    # In memory: there is no file that a killed test could leave behind.
+    with os.fdopen(os.memfd_create("initrd"), "wb") as initrd:
+        initrd.write(cpio(entries))
+        initrd.flush()
         machine = subprocess.run(
             ["qemu-system-x86_64", "-machine", "q35", "-accel", "tcg", "-cpu", "max", "-smp", "4",
              "-m", "512", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-             "-serial", "stdio", "-kernel", kernel, "-initrd", initrd, "-append",
-             "console=ttyS0 quiet loglevel=3 panic=-1 tsc=reliable mitigations=off "
+             "-serial", "stdio", "-kernel", kernel, "-initrd", "/proc/self/fd/%d" % initrd.fileno(),
+             "-append", "console=ttyS0 quiet loglevel=3 panic=-1 tsc=reliable mitigations=off "
              "random.trust_cpu=on nokaslr cgroup_no_v1=all psi=1 rdinit=/init"],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            timeout=LIMIT_S, preexec_fn=die_with_parent, check=False)
-        return machine.stdout.decode(errors="replace").replace("\r", "")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+            pass_fds=[initrd.fileno()], timeout=LIMIT_S,
+            preexec_fn=scratch_container.die_with_parent, check=False)
+    return machine.stdout.decode(errors="replace").replace("\r", "")
 
 
 class V2VmTest(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        with open(INIT, "rb") as program:
-            if b"/ld-linux" in program.read(4096):
-                raise unittest.SkipTest("the programs are not static (a sanitizer's build)")
+        try:
+            scratch_container.check_static(INIT)
+        except scratch_container.Unavailable as why:
+            raise unittest.SkipTest(str(why))
         if os.uname().machine != "x86_64":
             raise unittest.SkipTest("the machine is an x86-64, and this is not")
         if not shutil.which("qemu-system-x86_64"):
@@ -99,7 +92,7 @@ class V2VmTest(unittest.TestCase):
         kernel = find_kernel()
         if not kernel:
             raise unittest.SkipTest("no kernel to boot (tests/container/bring_kernel)")
-        signal.signal(signal.SIGTERM, lambda *unused: sys.exit("ended by SIGTERM"))
+        scratch_container.end_on_sigterm()
         start = time.monotonic()
         try:
             cls.console = boot(kernel)
@@ -112,7 +105,8 @@ class V2VmTest(unittest.TestCase):
             (" ", "{\n"))))
 
     def scene(self, name, code=0):
-        match = re.search(r"@@ begin %s\n(.*?)@@ end %s (\d+) at \d+ ms\n" % (name, name), self.console, re.S)
+        match = re.search(r"@@ begin %s\n(.*?)@@ end %s (\d+) at \d+ ms\n" % (name, name),
+                          self.console, re.S)
         self.assertTrue(match, "no scene %s on the console:\n%s" % (name, self.console))
         self.assertEqual(int(match[2]), code, match[1])
         return match[1]
