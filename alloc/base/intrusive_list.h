@@ -31,13 +31,10 @@ class IntrusiveList {
   T* front() const { return empty() ? nullptr : Owner(head_.next); }
 
   // Requires: `item` is in no list.
-  void PushBack(T* item) {
-    ListLink* link = &(item->*kLink);
-    link->prev = head_.prev;
-    link->next = &head_;
-    head_.prev->next = link;
-    head_.prev = link;
-  }
+  void PushBack(T* item) { InsertBefore(&head_, &(item->*kLink)); }
+
+  // Requires: `item` is in no list.
+  void PushFront(T* item) { InsertBefore(head_.next, &(item->*kLink)); }
 
   T* PopFront() {
     T* item = front();
@@ -60,6 +57,13 @@ class IntrusiveList {
     const ptrdiff_t offset =
         reinterpret_cast<const char*>(&(base->*kLink)) - reinterpret_cast<const char*>(base);
     return reinterpret_cast<T*>(reinterpret_cast<char*>(link) - offset);
+  }
+
+  static void InsertBefore(ListLink* next, ListLink* link) {
+    link->prev = next->prev;
+    link->next = next;
+    next->prev->next = link;
+    next->prev = link;
   }
 
   ListLink head_;
