@@ -1,0 +1,213 @@
+#include "plimsoll/runtime/chan/channel_core.h"
+
+#include <algorithm>
+#include <new>
+
+#include "plimsoll/alloc/base/check.h"
+#include "plimsoll/runtime/panic/panic.h"
+
+namespace plimsoll::internal {
+namespace {
+
+constexpr size_t kCacheLine = 64;
+// What a process can address; Go's makechan draws the same line.
+constexpr size_t kMaxBytes = size_t{1} << 47;
+
+size_t Alignment(uint32_t element_align) { return std::max<size_t>(element_align, kCacheLine); }
+
+size_t BufferOffset(size_t align) { return (sizeof(ChannelCore) + align - 1) / align * align; }
+
+bool Unlock(sched::G*, void* mu) {
+  static_cast<base::SpinLock*>(mu)->unlock();
+  return true;
+}
+
+}  // namespace
+
+ChannelCore* ChannelCore::Make(const ElementInfo& element, size_t capacity,
+                               std::source_location where) {
+  // Of empty elements there is nothing to store, but a negative number must not pass either.
+  if (capacity > kMaxBytes / std::max<size_t>(element.size, 1)) {
+    ThrowPanic("makechan: size out of range", where);
+  }
+  const size_t align = Alignment(element.align);
+  const size_t offset = BufferOffset(align);
+  char* memory =
+      static_cast<char*>(::operator new(offset + capacity * element.size, std::align_val_t{align}));
+  return ::new (memory) ChannelCore(element, capacity, memory + offset);
+}
+
+ChannelCore::ChannelCore(const ElementInfo& element, size_t capacity, char* buffer)
+    : capacity_(capacity),
+      buffer_(buffer),
+      size_(element.size),
+      align_(element.align),
+      destroy_(element.destroy) {}
+
+ChannelCore::~ChannelCore() {
+  PLIMSOLL_DCHECK(recvq_.empty() && sendq_.empty(), "a channel was freed under its waiters");
+  if (destroy_ == nullptr) return;
+  for (; count() != 0; DropHead()) destroy_(Slot(head_, size_));
+}
+
+void ChannelCore::Free(ChannelCore* core) {
+  const size_t align = Alignment(core->align_);
+  core->~ChannelCore();
+  ::operator delete(core, std::align_val_t{align});
+}
+
+void ChannelCore::CopyElement(void* to, const void* from) const {
+  // A call of memcpy costs more than these; a word is what most channels carry.
+  if (size_ == 8) {
+    std::memcpy(to, from, 8);
+  } else if (size_ == 4) {
+    std::memcpy(to, from, 4);
+  } else if (size_ != 0) {
+    std::memcpy(to, from, size_);
+  }
+}
+
+void ChannelCore::Enqueue(Waiter& w, bool sending) {
+  (sending ? sendq_ : recvq_).PushBack(&w);
+  SetFlag(sending ? kSenders : kReceivers, true);
+}
+
+Waiter* ChannelCore::PopSender() {
+  if ((flags() & kSenders) == 0) return nullptr;
+  Waiter* w = sendq_.PopClaimed();
+  if (sendq_.empty()) SetFlag(kSenders, false);
+  return w;
+}
+
+Waiter* ChannelCore::PopReceiver() {
+  if ((flags() & kReceivers) == 0) return nullptr;
+  Waiter* w = recvq_.PopClaimed();
+  if (recvq_.empty()) SetFlag(kReceivers, false);
+  return w;
+}
+
+void ChannelCore::Dequeue(Waiter& w, bool sending) {
+  WaitQueue& queue = sending ? sendq_ : recvq_;
+  queue.RemoveIfQueued(&w);
+  if (queue.empty()) SetFlag(sending ? kSenders : kReceivers, false);
+}
+
+Outcome ChannelCore::SendLocked(const void* value, sched::G** wake) {
+  *wake = nullptr;
+  if (closed()) return Outcome::kClosed;
+  if (Waiter* receiver = PopReceiver()) {  // by (1) the buffer is empty: nobody is overtaken
+    CopyElement(receiver->slot, value);
+    receiver->outcome = Outcome::kDone;
+    *wake = receiver->g;
+    return Outcome::kDone;
+  }
+  if (count() < capacity_) {
+    CopyElement(Slot(tail_, size_), value);
+    Append();
+    return Outcome::kDone;
+  }
+  return Outcome::kWouldBlock;
+}
+
+Outcome ChannelCore::RecvLocked(void* slot, sched::G** wake) {
+  *wake = nullptr;
+  if (count() != 0) {
+    CopyElement(slot, Slot(head_, size_));
+    DropHead();
+    // The oldest sender's value takes the place that became free, at the end of the line.
+    if (Waiter* sender = PopSender()) {
+      CopyElement(Slot(tail_, size_), sender->slot);
+      Append();
+      sender->outcome = Outcome::kDone;
+      *wake = sender->g;
+    }
+    return Outcome::kDone;
+  }
+  if (Waiter* sender = PopSender()) {  // only an unbuffered channel gets here, by (2)
+    CopyElement(slot, sender->slot);
+    sender->outcome = Outcome::kDone;
+    *wake = sender->g;
+    return Outcome::kDone;
+  }
+  return closed() ? Outcome::kClosed : Outcome::kWouldBlock;
+}
+
+Outcome ChannelCore::Wait(Waiter& w, bool sending, int64_t deadline_ns) {
+  const sched::WaitReason reason =
+      sending ? sched::WaitReason::kChanSend : sched::WaitReason::kChanReceive;
+  w.g = sched::CurrentG();
+  if (deadline_ns == kNever) {
+    Enqueue(w, sending);
+    sched::ParkAndUnlock(reason, mu_);
+    return w.outcome;
+  }
+  sched::WakeClaim claim;
+  w.claim = &claim;
+  w.token = 1;
+  Enqueue(w, sending);
+  if (sched::ParkUntil(reason, deadline_ns, claim, Unlock, &mu_) != sched::WakeClaim::kTimedOut) {
+    return w.outcome;
+  }
+  mu_.lock();
+  Dequeue(w, sending);
+  mu_.unlock();
+  return Outcome::kTimedOut;
+}
+
+Outcome ChannelCore::SendSlow(const void* value, int64_t deadline_ns) {
+  sched::NoPreempt no_preempt;
+  mu_.lock();
+  sched::G* wake;
+  const Outcome outcome = SendLocked(value, &wake);
+  if (outcome == Outcome::kWouldBlock && deadline_ns != kAtOnce) {
+    Waiter w;
+    w.slot = const_cast<void*>(value);  // a receiver only reads it
+    return Wait(w, /*sending=*/true, deadline_ns);
+  }
+  mu_.unlock();
+  if (wake != nullptr) sched::Ready(wake);
+  return outcome;
+}
+
+Outcome ChannelCore::RecvSlow(void* slot, int64_t deadline_ns) {
+  sched::NoPreempt no_preempt;
+  mu_.lock();
+  sched::G* wake;
+  const Outcome outcome = RecvLocked(slot, &wake);
+  if (outcome == Outcome::kWouldBlock && deadline_ns != kAtOnce) {
+    Waiter w;
+    w.slot = slot;
+    return Wait(w, /*sending=*/false, deadline_ns);
+  }
+  mu_.unlock();
+  if (wake != nullptr) sched::Ready(wake);
+  return outcome;
+}
+
+Outcome ChannelCore::Close() {
+  base::IntrusiveList<Waiter, &Waiter::link> woken;
+  {
+    sched::NoPreempt no_preempt;
+    mu_.lock();
+    if (closed()) {
+      mu_.unlock();
+      return Outcome::kClosed;
+    }
+    SetFlag(kClosedFlag, true);
+    while (Waiter* w = PopReceiver()) woken.PushBack(w);
+    while (Waiter* w = PopSender()) woken.PushBack(w);
+    mu_.unlock();
+  }
+  while (Waiter* w = woken.PopFront()) {
+    w->outcome = Outcome::kClosed;
+    sched::Ready(w->g);  // `w` is gone after this
+  }
+  return Outcome::kDone;
+}
+
+void BlockForEver(sched::WaitReason reason) {
+  sched::Park(reason, [](sched::G*, void*) { return true; }, nullptr);
+  base::Fatal("a goroutine that waits on nothing was made ready");
+}
+
+}  // namespace plimsoll::internal

@@ -1,0 +1,182 @@
+// A ChannelCore is a channel without its element type: it moves bytes, and it parks.
+//
+//    +--------------------------- one allocation ----------------------------+
+//    | mu  flags  capacity  count  head  tail | recvq  sendq | refs | buffer  |
+//    +----------------------------------------------------------------------+
+//                                                    head v        v tail
+//    buffer: capacity slots of size bytes, a ring  [ - | - | 3 | 4 | 5 | - ]
+//
+//   what             guarded by       read without it
+//   count, flags     mu               as hints, by the fast paths and by Select, and by Len()
+//   head, tail,      mu               never
+//   recvq, sendq
+//   capacity, size   nobody: set once
+//
+// Invariants, whenever mu is free:
+//   (1) recvq is not empty  =>  count == 0 and the channel is open.
+//   (2) sendq is not empty  =>  count == capacity and the channel is open.
+//       (Both of waiters whose claim is still open; a lost one may linger, wait_queue.h (3).)
+//   (3) flags tells: closed; recvq is not empty; sendq is not empty.
+//   (4) No user code runs under mu: elements move as bytes (bitwise_movable.h).
+//   (5) Ready is called after mu was released, on waiters that mu's holder popped.
+#ifndef PLIMSOLL_RUNTIME_CHAN_CHANNEL_CORE_H_
+#define PLIMSOLL_RUNTIME_CHAN_CHANNEL_CORE_H_
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <source_location>
+
+#include "plimsoll/alloc/base/spin_lock.h"
+#include "plimsoll/runtime/chan/wait_queue.h"
+#include "plimsoll/runtime/sched/park.h"
+
+namespace plimsoll::internal {
+
+// What a core must know of its elements.
+struct ElementInfo {
+  uint32_t size;                // bytes that cross; 0 for an empty type
+  uint32_t align;               // of a slot
+  void (*destroy)(void* slot);  // for what is left in the buffer at the end; null: nothing to do
+};
+
+class ChannelCore {
+ public:
+  // Deadlines on sched::NowNanos()'s clock.
+  static constexpr int64_t kNever = std::numeric_limits<int64_t>::max();   // waits for ever
+  static constexpr int64_t kAtOnce = std::numeric_limits<int64_t>::min();  // does not wait
+
+  // Panics with Go's makechan text when `capacity` elements cannot be addressed.
+  static ChannelCore* Make(const ElementInfo& element, size_t capacity, std::source_location where);
+
+  ChannelCore(const ChannelCore&) = delete;
+  ChannelCore& operator=(const ChannelCore&) = delete;
+
+  void AddRef() { refs_.fetch_add(1, std::memory_order_relaxed); }
+  void Release() {
+    // acq_rel: the last owner sees what the others did before they let go.
+    if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) Free(this);
+  }
+
+  // Sends the kSize bytes at `value`. kClosed and kWouldBlock, kTimedOut leave them the caller's.
+  template <size_t kSize>
+  Outcome Send(const void* value, int64_t deadline_ns = kNever) {
+    if (SendNeedsNobody()) {
+      sched::NoPreempt no_preempt;
+      mu_.lock();
+      if (SendNeedsNobody()) [[likely]] {
+        std::memcpy(Slot(tail_, kSize), value, kSize);
+        Append();
+        mu_.unlock();
+        return Outcome::kDone;
+      }
+      mu_.unlock();
+    }
+    return SendSlow(value, deadline_ns);
+  }
+
+  // Receives kSize bytes into `slot`. kDone: they are there, and are the caller's now.
+  template <size_t kSize>
+  Outcome Recv(void* slot, int64_t deadline_ns = kNever) {
+    if (RecvNeedsNobody()) {
+      sched::NoPreempt no_preempt;
+      mu_.lock();
+      if (RecvNeedsNobody()) [[likely]] {
+        std::memcpy(slot, Slot(head_, kSize), kSize);
+        DropHead();
+        mu_.unlock();
+        return Outcome::kDone;
+      }
+      mu_.unlock();
+    }
+    return RecvSlow(slot, deadline_ns);
+  }
+
+  // kDone, or kClosed when it was closed already.
+  Outcome Close();
+
+  size_t Len() const { return count_.load(std::memory_order_relaxed); }
+  size_t Cap() const { return capacity_; }
+
+ private:
+  friend class SelectRun;
+  friend class ChannelPeek;
+
+  enum Flag : uint32_t { kClosedFlag = 1, kReceivers = 2, kSenders = 4 };
+
+  ChannelCore(const ElementInfo& element, size_t capacity, char* buffer);
+  ~ChannelCore();
+  static void Free(ChannelCore* core);
+
+  bool closed() const { return (flags() & kClosedFlag) != 0; }
+  uint32_t flags() const { return flags_.load(std::memory_order_relaxed); }
+  size_t count() const { return count_.load(std::memory_order_relaxed); }
+
+  // True when the buffer alone can take, or give, a value. Decisive under mu_, a hint without.
+  bool SendNeedsNobody() const {
+    return count() < capacity_ && (flags() & (kClosedFlag | kReceivers)) == 0;
+  }
+  bool RecvNeedsNobody() const { return count() != 0 && (flags() & kSenders) == 0; }
+
+  // True when a send, or a receive, would not wait. Decisive under mu_ but for lost claims.
+  bool SendReady() const {
+    return count() < capacity_ || (flags() & (kClosedFlag | kReceivers)) != 0;
+  }
+  bool RecvReady() const { return count() != 0 || (flags() & (kClosedFlag | kSenders)) != 0; }
+
+  char* Slot(size_t index, size_t size) const { return buffer_ + index * size; }
+  void Append() {
+    if (++tail_ == capacity_) tail_ = 0;
+    count_.store(count() + 1, std::memory_order_relaxed);
+  }
+  void DropHead() {
+    if (++head_ == capacity_) head_ = 0;
+    count_.store(count() - 1, std::memory_order_relaxed);
+  }
+
+  [[gnu::noinline]] Outcome SendSlow(const void* value, int64_t deadline_ns);
+  [[gnu::noinline]] Outcome RecvSlow(void* slot, int64_t deadline_ns);
+
+  // With mu_ held: does it if it can be done at once (else kWouldBlock); `wake` is then whom to
+  // Ready once mu_ is free, or null.
+  Outcome SendLocked(const void* value, sched::G** wake);
+  Outcome RecvLocked(void* slot, sched::G** wake);
+
+  // With mu_ held and `w` filled in: waits in `queue`, and unlocks. How the wait ended.
+  Outcome Wait(Waiter& w, bool sending, int64_t deadline_ns);
+
+  // With mu_ held: keeps (3).
+  void Enqueue(Waiter& w, bool sending);
+  Waiter* PopSender();
+  Waiter* PopReceiver();
+  void Dequeue(Waiter& w, bool sending);
+  void SetFlag(Flag flag, bool on) {
+    const uint32_t old = flags();
+    flags_.store(on ? old | flag : old & ~uint32_t{flag}, std::memory_order_relaxed);
+  }
+
+  void CopyElement(void* to, const void* from) const;
+
+  base::SpinLock mu_;
+  std::atomic<uint32_t> flags_{0};
+  const size_t capacity_;
+  std::atomic<size_t> count_{0};
+  size_t head_ = 0;
+  size_t tail_ = 0;
+  char* const buffer_;
+  const uint32_t size_;
+  const uint32_t align_;
+  WaitQueue recvq_;
+  WaitQueue sendq_;
+  void (*const destroy_)(void* slot);
+  std::atomic<size_t> refs_{1};
+};
+
+// What an operation on a nil channel does.
+[[noreturn]] void BlockForEver(sched::WaitReason reason);
+
+}  // namespace plimsoll::internal
+
+#endif  // PLIMSOLL_RUNTIME_CHAN_CHANNEL_CORE_H_
