@@ -1,0 +1,81 @@
+// A Mutex lets one goroutine in at a time, and parks the others.
+//
+//   Mutex mu;
+//   { std::lock_guard hold(mu); ++shared; }
+//
+// Blocking:  parks the goroutine, never its thread. A thread of your own is blocked instead.
+// Fairness:  normally a newcomer may get in before those who wait: it is running already. Once a
+//            waiter has waited for 1 ms the mutex is handed from one to the next in the order they
+//            came, until one has waited less or none is left.
+// Threads:   any goroutine or thread; the one that unlocks need not be the one that locked.
+// Ordering:  what precedes unlock() is visible after the lock() that follows it.
+// Lifetime:  may be destroyed as soon as nobody holds or waits for it, as std::mutex may.
+// Misuse:    unlock() of an unlocked Mutex is fatal. Not recursive: a second lock() waits for ever.
+#ifndef PLIMSOLL_RUNTIME_SYNC_MUTEX_H_
+#define PLIMSOLL_RUNTIME_SYNC_MUTEX_H_
+
+#include <atomic>
+#include <cstdint>
+
+#include "absl/base/thread_annotations.h"
+#include "plimsoll/alloc/base/intrusive_list.h"
+#include "plimsoll/alloc/base/spin_lock.h"
+#include "plimsoll/runtime/sched/park.h"
+
+namespace plimsoll {
+
+class ABSL_LOCKABLE Mutex {
+ public:
+  Mutex() = default;
+  Mutex(const Mutex&) = delete;
+  Mutex& operator=(const Mutex&) = delete;
+
+  void lock() ABSL_EXCLUSIVE_LOCK_FUNCTION() {
+    uint32_t free = 0;
+    // pairs with the release in unlock() and UnlockSlow()
+    if (!state_.compare_exchange_strong(free, kLocked, std::memory_order_acquire,
+                                        std::memory_order_relaxed)) [[unlikely]] {
+      LockSlow();
+    }
+  }
+
+  // False: it is held, or being handed to one who waits.
+  bool try_lock() ABSL_EXCLUSIVE_TRYLOCK_FUNCTION(true);
+
+  void unlock() ABSL_UNLOCK_FUNCTION() {
+    uint32_t held = kLocked;
+    // pairs with the acquire in lock(), try_lock() and LockSlow()
+    if (!state_.compare_exchange_strong(held, 0, std::memory_order_release,
+                                        std::memory_order_relaxed)) [[unlikely]] {
+      UnlockSlow();
+    }
+  }
+
+ private:
+  // state_. Whoever holds queue_mu_ may set and clear all but kLocked; while any of the others is
+  // set, kLocked too changes under queue_mu_ only, or by try_lock(), which adds it.
+  enum : uint32_t {
+    kLocked = 1,
+    kStarving = 2,  // the next owner is the oldest waiter; unlock passes kLocked on
+    kWaiters = 4,   // the queue is not empty
+    kWoken = 8,     // a waiter was made ready and competes: no need to wake another
+  };
+
+  struct Waiter {
+    sched::G* g;
+    int64_t since_ns;     // when it first queued
+    bool handed = false;  // woken as the owner
+    base::ListLink link;
+  };
+
+  void LockSlow();
+  void UnlockSlow();
+
+  std::atomic<uint32_t> state_{0};
+  base::SpinLock queue_mu_;
+  base::IntrusiveList<Waiter, &Waiter::link> queue_;  // guarded by queue_mu_
+};
+
+}  // namespace plimsoll
+
+#endif  // PLIMSOLL_RUNTIME_SYNC_MUTEX_H_

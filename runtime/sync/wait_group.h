@@ -1,0 +1,72 @@
+// A WaitGroup waits until a number of things are done.
+//
+//   WaitGroup wg;
+//   for (Job& job : jobs) wg.Go([&job] { Run(job); });
+//   wg.Wait();
+//
+// Blocking:  Wait parks the goroutine while the count is above zero. Add and Done never park.
+// Threads:   any. Add with a positive number must come before the Wait that is to see it, unless
+// the
+//            count is already above zero.
+// Ordering:  what precedes a Done is visible after the Wait that it lets go on.
+// Lifetime:  may be reused, or destroyed, once every Wait has returned.
+// Misuse:    a count below zero, Add beside a Wait that found zero, and reuse before the last Wait
+//            has returned panic with Go's text.
+#ifndef PLIMSOLL_RUNTIME_SYNC_WAIT_GROUP_H_
+#define PLIMSOLL_RUNTIME_SYNC_WAIT_GROUP_H_
+
+#include <atomic>
+#include <concepts>
+#include <cstdint>
+#include <source_location>
+#include <type_traits>
+#include <utility>
+
+#include "plimsoll/alloc/base/intrusive_list.h"
+#include "plimsoll/alloc/base/spin_lock.h"
+#include "plimsoll/runtime/go.h"
+#include "plimsoll/runtime/sched/park.h"
+
+namespace plimsoll {
+
+class WaitGroup {
+ public:
+  WaitGroup() = default;
+  WaitGroup(const WaitGroup&) = delete;
+  WaitGroup& operator=(const WaitGroup&) = delete;
+
+  void Add(int delta, std::source_location where = std::source_location::current());
+  void Done(std::source_location where = std::source_location::current()) { Add(-1, where); }
+  void Wait(std::source_location where = std::source_location::current());
+
+  // Runs f() on a new goroutine, and counts it until it ends.
+  template <std::invocable F>
+  void Go(F&& f) {
+    Add(1);
+    plimsoll::Go([this, f = std::forward<F>(f)]() mutable {
+      struct DoneAtEnd {
+        WaitGroup* wg;
+        ~DoneAtEnd() { wg->Done(); }
+      } done{this};
+      std::move(f)();
+    });
+  }
+
+ private:
+  struct Waiter {
+    sched::G* g;
+    base::ListLink link;
+  };
+
+  using Queue = base::IntrusiveList<Waiter, &Waiter::link>;
+
+  // The count in the upper half, the number of goroutines in Wait in the lower: one word, so that
+  // the last Done and a Wait agree on who comes first. The lower half grows under queue_mu_ only.
+  std::atomic<uint64_t> state_{0};
+  base::SpinLock queue_mu_;
+  Queue queue_;  // guarded by queue_mu_
+};
+
+}  // namespace plimsoll
+
+#endif  // PLIMSOLL_RUNTIME_SYNC_WAIT_GROUP_H_
