@@ -39,10 +39,10 @@ ChannelCore* ChannelCore::Make(const ElementInfo& element, size_t capacity,
 
 ChannelCore::ChannelCore(const ElementInfo& element, size_t capacity, char* buffer)
     : capacity_(capacity),
-      buffer_(buffer),
       size_(element.size),
-      align_(element.align),
-      destroy_(element.destroy) {}
+      buffer_(buffer),
+      destroy_(element.destroy),
+      align_(element.align) {}
 
 ChannelCore::~ChannelCore() {
   PLIMSOLL_DCHECK(recvq_.empty() && sendq_.empty(), "a channel was freed under its waiters");

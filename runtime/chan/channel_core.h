@@ -7,7 +7,8 @@
 //    buffer: capacity slots of size bytes, a ring  [ - | - | 3 | 4 | 5 | - ]
 //
 //   what             guarded by       read without it
-//   count, flags     mu               as hints, by the fast paths and by Select, and by Len()
+//   count, flags,    mu               as hints, by the fast paths and by Select, and by Len()
+//   version
 //   head, tail,      mu               never
 //   recvq, sendq
 //   capacity, size   nobody: set once
@@ -17,6 +18,7 @@
 //   (2) sendq is not empty  =>  count == capacity and the channel is open.
 //       (Both of waiters whose claim is still open; a lost one may linger, wait_queue.h (3).)
 //   (3) flags tells: closed; recvq is not empty; sendq is not empty.
+//   (3a) version changes with everything that may make the channel ready to send or to receive.
 //   (4) No user code runs under mu: elements move as bytes (bitwise_movable.h).
 //   (5) Ready is called after mu was released, on waiters that mu's holder popped.
 #ifndef PLIMSOLL_RUNTIME_CHAN_CHANNEL_CORE_H_
@@ -111,8 +113,10 @@ class ChannelCore {
   static void Free(ChannelCore* core);
 
   bool closed() const { return (flags() & kClosedFlag) != 0; }
-  uint32_t flags() const { return flags_.load(std::memory_order_relaxed); }
-  size_t count() const { return count_.load(std::memory_order_relaxed); }
+  // acquire: for Select's look without locks, where the version must not be read after these. Under
+  // mu_ relaxed would do; on x86-64 it is the same load.
+  uint32_t flags() const { return flags_.load(std::memory_order_acquire); }
+  size_t count() const { return count_.load(std::memory_order_acquire); }
 
   // True when the buffer alone can take, or give, a value. Decisive under mu_, a hint without.
   bool SendNeedsNobody() const {
@@ -129,11 +133,17 @@ class ChannelCore {
   char* Slot(size_t index, size_t size) const { return buffer_ + index * size; }
   void Append() {
     if (++tail_ == capacity_) tail_ = 0;
-    count_.store(count() + 1, std::memory_order_relaxed);
+    NewVersion();
+    // release: pairs with the acquire in Select's look without locks, as NewVersion's does
+    count_.store(count() + 1, std::memory_order_release);
   }
   void DropHead() {
     if (++head_ == capacity_) head_ = 0;
-    count_.store(count() - 1, std::memory_order_relaxed);
+    NewVersion();
+    count_.store(count() - 1, std::memory_order_release);
+  }
+  void NewVersion() {
+    version_.store(version_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
   }
 
   [[gnu::noinline]] Outcome SendSlow(const void* value, int64_t deadline_ns);
@@ -154,7 +164,8 @@ class ChannelCore {
   void Dequeue(Waiter& w, bool sending);
   void SetFlag(Flag flag, bool on) {
     const uint32_t old = flags();
-    flags_.store(on ? old | flag : old & ~uint32_t{flag}, std::memory_order_relaxed);
+    if (on) NewVersion();
+    flags_.store(on ? old | flag : old & ~uint32_t{flag}, std::memory_order_release);
   }
 
   void CopyElement(void* to, const void* from) const;
@@ -163,14 +174,15 @@ class ChannelCore {
   std::atomic<uint32_t> flags_{0};
   const size_t capacity_;
   std::atomic<size_t> count_{0};
+  std::atomic<uint32_t> version_{0};
+  const uint32_t size_;
   size_t head_ = 0;
   size_t tail_ = 0;
   char* const buffer_;
-  const uint32_t size_;
-  const uint32_t align_;
   WaitQueue recvq_;
   WaitQueue sendq_;
   void (*const destroy_)(void* slot);
+  const uint32_t align_;
   std::atomic<size_t> refs_{1};
 };
 

@@ -17,7 +17,9 @@
 // Order:     C++ evaluates the arguments of a call in no set order. Where Go's order of channel and
 //            value expressions matters, write Select(InOrder{OnRecv(…), OnSend(…)}): within braces
 //            it is from left to right. Each is evaluated once, whether it is chosen or not.
-// Channels:  may be nil (never ready), and may appear twice.
+// Channels:  may be nil (never ready), and may appear twice. OnRecv and OnSend only borrow a handle
+//            that has a name, which must outlive them; a temporary one they keep, and a Case keeps
+//            any. (Counting references up and down would cost more than the rest of a Select.)
 // Handlers:  OnRecv's takes std::optional<T> (nullopt: closed and drained) or nothing; the others
 //            take nothing. All may be left out. They run on the caller, with nothing locked.
 // Memory:    nothing is allocated; with a list made at run time, nothing for up to 8 cases.
@@ -60,22 +62,46 @@ struct SelectClock {
   bool has_default = false;
 };
 
+// A channel that a case uses: borrowed, or kept.
+class CaseChannel {
+ public:
+  template <typename Handle>
+  static CaseChannel Of(Handle&& handle) {
+    CaseChannel channel;
+    channel.core_ = ChannelAccess::Ref(handle).core();
+    if constexpr (!std::is_lvalue_reference_v<Handle>) channel.Keep();
+    return channel;
+  }
+
+  void Keep() {
+    if (core_ == nullptr || kept_.core() != nullptr) return;
+    core_->AddRef();
+    kept_ = ChannelRef(core_);
+  }
+  ChannelCore* core() const { return core_; }
+
+ private:
+  ChannelRef kept_;
+  ChannelCore* core_ = nullptr;
+};
+
 template <typename T, typename F>
 class RecvCase {
  public:
   static constexpr bool kIsSelectCase = true;
   static constexpr bool kIsChannelOp = true;
 
-  RecvCase(RecvChannel<T> channel, F handler)
+  RecvCase(CaseChannel channel, F handler)
       : channel_(std::move(channel)), handler_(std::move(handler)) {}
   RecvCase(RecvCase&& other) noexcept(std::is_nothrow_move_constructible_v<F>)
       : channel_(std::move(other.channel_)), handler_(std::move(other.handler_)) {}
 
   void Bind(SelectOp& op) {
-    op.core = ChannelAccess::Ref(channel_).core();
+    op.core = channel_.core();
     op.slot = in_.bytes();
     op.sending = false;
   }
+  void Keep() { channel_.Keep(); }
   void NotTaken() {}
   void Taken(Outcome outcome) {
     std::optional<T> value;
@@ -88,7 +114,7 @@ class RecvCase {
   }
 
  private:
-  RecvChannel<T> channel_;
+  CaseChannel channel_;
   [[no_unique_address]] F handler_;
   Incoming<T> in_;
 };
@@ -99,7 +125,7 @@ class SendCase {
   static constexpr bool kIsSelectCase = true;
   static constexpr bool kIsChannelOp = true;
 
-  SendCase(SendChannel<T> channel, T value, F handler, std::source_location where)
+  SendCase(CaseChannel channel, T value, F handler, std::source_location where)
       : channel_(std::move(channel)),
         value_(std::move(value)),
         handler_(std::move(handler)),
@@ -112,7 +138,7 @@ class SendCase {
 
   void Bind(SelectOp& op) {
     out_.emplace(std::move(value_));
-    op.core = ChannelAccess::Ref(channel_).core();
+    op.core = channel_.core();
     op.slot = const_cast<void*>(out_->bytes());  // a select only reads what it sends
     op.sending = true;
   }
@@ -129,11 +155,12 @@ class SendCase {
     out_.reset();
     handler_();
   }
+  void Keep() { channel_.Keep(); }
   // A new value for the next Select.
   void Refill(T value) { value_ = std::move(value); }
 
  private:
-  SendChannel<T> channel_;
+  CaseChannel channel_;
   T value_;
   [[no_unique_address]] F handler_;
   std::source_location where_;
@@ -186,18 +213,27 @@ inline int IndexOf(const Selected& selected, const SelectClock& clock, const int
 
 }  // namespace internal
 
-// Receives from `channel`.
+// Receives from `channel`: any handle that can.
 template <typename Handle, typename F = internal::NoHandler>
-auto OnRecv(const Handle& channel, F handler = {}) {
-  return internal::RecvCase<typename Handle::value_type, F>(channel, std::move(handler));
+auto OnRecv(Handle&& channel, F handler = {}) {
+  using T = typename std::remove_cvref_t<Handle>::value_type;
+  static_assert(
+      std::is_base_of_v<RecvSide<std::remove_cvref_t<Handle>, T>, std::remove_cvref_t<Handle>>,
+      "OnRecv takes a Channel or a RecvChannel");
+  return internal::RecvCase<T, F>(internal::CaseChannel::Of(std::forward<Handle>(channel)),
+                                  std::move(handler));
 }
 
-// Sends `value` to `channel`.
+// Sends `value` to `channel`: any handle that can.
 template <typename Handle, std::invocable F = internal::NoHandler>
-auto OnSend(const Handle& channel, typename Handle::value_type value, F handler = {},
-            std::source_location where = std::source_location::current()) {
-  return internal::SendCase<typename Handle::value_type, F>(channel, std::move(value),
-                                                            std::move(handler), where);
+auto OnSend(Handle&& channel, typename std::remove_cvref_t<Handle>::value_type value,
+            F handler = {}, std::source_location where = std::source_location::current()) {
+  using T = typename std::remove_cvref_t<Handle>::value_type;
+  static_assert(
+      std::is_base_of_v<SendSide<std::remove_cvref_t<Handle>, T>, std::remove_cvref_t<Handle>>,
+      "OnSend takes a Channel or a SendChannel");
+  return internal::SendCase<T, F>(internal::CaseChannel::Of(std::forward<Handle>(channel)),
+                                  std::move(value), std::move(handler), where);
 }
 
 // Is taken when none is ready; Select then does not park.
@@ -288,7 +324,9 @@ class Case {
   };
   template <typename C>
   struct Impl final : Any {
-    explicit Impl(C c) : c(std::move(c)) {}
+    explicit Impl(C from) : c(std::move(from)) {
+      if constexpr (C::kIsChannelOp) c.Keep();
+    }
     bool is_channel_op() const override { return C::kIsChannelOp; }
     void Bind([[maybe_unused]] internal::SelectOp& op) override {
       if constexpr (C::kIsChannelOp) c.Bind(op);

@@ -1,5 +1,7 @@
 #include "plimsoll/runtime/chan/select_core.h"
 
+#include <memory>
+
 #include "plimsoll/runtime/chan/choose.h"
 
 namespace plimsoll::internal {
@@ -21,6 +23,22 @@ int SelectRun::ChooseReady() const {
     if (skip-- == 0) break;
   }
   return last;
+}
+
+// Step 0. True only if there was a moment at which no case was ready: the one between the two walks.
+// One walk would not do: a token may move from a channel not yet looked at to one looked at before.
+bool SelectRun::NoneWasReady() {
+  for (SelectOp& op : ops_) {
+    if (op.core == nullptr) continue;
+    // acquire, here and in Ready(): the version before the state, by channel_core.h (3a)
+    op.version = op.core->version_.load(std::memory_order_acquire);
+    if (Ready(op)) return false;
+  }
+  for (SelectOp& op : ops_) {
+    if (op.core == nullptr) continue;
+    if (op.core->version_.load(std::memory_order_acquire) != op.version) return false;
+  }
+  return true;
 }
 
 // Step 1. A case found ready under its own lock may be taken, whatever the others are: Select
@@ -48,6 +66,7 @@ void SelectRun::LockAll() ABSL_NO_THREAD_SAFETY_ANALYSIS {
     if (op.core == nullptr) continue;
     // An insertion sort: selects are short, and most have one or two cases.
     SelectOp** at = &first_locked_;
+    op.next_locked = nullptr;
     while (*at != nullptr && (*at)->core < op.core) at = &(*at)->next_locked;
     if (*at != nullptr && (*at)->core == op.core) continue;  // one lock a channel
     op.next_locked = *at;
@@ -86,6 +105,7 @@ Selected SelectRun::Park(int64_t deadline_ns) {
   for (size_t i = 0; i < ops_.size(); ++i) {
     SelectOp& op = ops_[i];
     if (op.core == nullptr) continue;
+    std::construct_at(&op.waiter);
     op.waiter.g = g;
     op.waiter.slot = op.slot;
     op.waiter.claim = &claim;
@@ -116,6 +136,9 @@ Selected SelectRun::Park(int64_t deadline_ns) {
 
 Selected SelectRun::Run(std::span<SelectOp> ops, int64_t deadline_ns) {
   SelectRun run(ops);
+  if (deadline_ns == ChannelCore::kAtOnce && run.NoneWasReady()) {
+    return {-1, Outcome::kWouldBlock};
+  }
   if (const Selected selected = run.TryUnlocked(); selected.index >= 0) return selected;
   sched::NoPreempt no_preempt;
   run.LockAll();

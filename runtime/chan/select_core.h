@@ -1,6 +1,8 @@
 // SelectRun is Select without types: one of several sends and receives, at most once.
 //
 //   how it goes                                            locks
+//   0. with Default: if no channel is ready, and none      none
+//      changed while we looked at the others, that is all
 //   1. look at every channel's flags; of those that        none, then the one chosen
 //      seem ready choose one at random, and try it
 //   2. lock all; look again; choose; do it                 all, in order of address
@@ -33,8 +35,13 @@ struct SelectOp {
   void* slot = nullptr;         // the value to send, or where to put the one received
   bool sending = false;
   // What a run needs for each, kept here so that it allocates nothing.
-  Waiter waiter{};
-  SelectOp* next_locked = nullptr;  // in order of address, each channel once
+  uint32_t version;       // the channel's, when it was looked at without its lock
+  SelectOp* next_locked;  // in order of address, each channel once
+  union {
+    Waiter waiter;  // begins to live when the run parks
+  };
+
+  SelectOp() {}  // NOLINT: the rest is written before it is read
 };
 
 struct Selected {
@@ -50,6 +57,7 @@ class SelectRun {
  private:
   explicit SelectRun(std::span<SelectOp> ops) : ops_(ops) {}
 
+  bool NoneWasReady();
   Selected TryUnlocked();
   void LockAll();
   void UnlockAll();
