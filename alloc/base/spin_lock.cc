@@ -4,6 +4,13 @@
 
 namespace plimsoll::base {
 
+namespace {
+
+// Longer than a holder that has its CPU ever takes, short against what a lost CPU costs.
+constexpr int64_t kLookAgainNs = 200'000;
+
+}  // namespace
+
 void SpinLock::LockSlow() {
   for (int i = 0; i < 40; ++i) {
     CpuRelax();
@@ -12,7 +19,7 @@ void SpinLock::LockSlow() {
   // pairs with the release in unlock(). A waiter that gets the lock here leaves it marked
   // "with waiters": at worst one futex wake too many.
   while (word_.exchange(kHeldWithWaiters, std::memory_order_acquire) != kFree) {
-    FutexWait(word_, kHeldWithWaiters);
+    FutexWait(word_, kHeldWithWaiters, kLookAgainNs);
   }
 }
 
