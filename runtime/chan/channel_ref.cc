@@ -1,13 +1,12 @@
 #include "plimsoll/runtime/chan/channel_ref.h"
 
+#include "plimsoll/runtime/chan/deadline.h"
+
 namespace plimsoll::internal {
 
 int64_t DeadlineAfter(absl::Duration timeout) {
   if (timeout <= absl::ZeroDuration()) return ChannelCore::kAtOnce;
-  const int64_t now = sched::NowNanos();
-  // ToInt64Nanoseconds saturates at INT64_MAX, which is infinite time too.
-  const int64_t ns = absl::ToInt64Nanoseconds(timeout);
-  return ns >= ChannelCore::kNever - now ? ChannelCore::kNever : now + ns;
+  return NanosFromNow(timeout);
 }
 
 void WaitOnNil(sched::WaitReason reason, int64_t deadline_ns) {

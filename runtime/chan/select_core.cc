@@ -25,8 +25,9 @@ int SelectRun::ChooseReady() const {
   return last;
 }
 
-// Step 0. True only if there was a moment at which no case was ready: the one between the two walks.
-// One walk would not do: a token may move from a channel not yet looked at to one looked at before.
+// Step 0. True only if there was a moment at which no case was ready: the one between the two
+// walks. One walk would not do: a token may move from a channel not yet looked at to one looked at
+// before.
 bool SelectRun::NoneWasReady() {
   for (SelectOp& op : ops_) {
     if (op.core == nullptr) continue;

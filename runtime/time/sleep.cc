@@ -1,7 +1,7 @@
 #include "plimsoll/runtime/time/sleep.h"
 
+#include "plimsoll/runtime/chan/deadline.h"
 #include "plimsoll/runtime/sched/park.h"
-#include "plimsoll/runtime/time/deadline.h"
 
 namespace plimsoll {
 

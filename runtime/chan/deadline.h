@@ -1,6 +1,6 @@
 // NanosFromNow turns a duration into a moment on the scheduler's clock without overflow.
-#ifndef PLIMSOLL_RUNTIME_TIME_DEADLINE_H_
-#define PLIMSOLL_RUNTIME_TIME_DEADLINE_H_
+#ifndef PLIMSOLL_RUNTIME_CHAN_DEADLINE_H_
+#define PLIMSOLL_RUNTIME_CHAN_DEADLINE_H_
 
 #include <cstdint>
 #include <limits>
@@ -24,4 +24,4 @@ inline int64_t NanosFromNow(absl::Duration duration) {
 
 }  // namespace plimsoll::internal
 
-#endif  // PLIMSOLL_RUNTIME_TIME_DEADLINE_H_
+#endif  // PLIMSOLL_RUNTIME_CHAN_DEADLINE_H_
