@@ -45,6 +45,7 @@ ChannelCore::ChannelCore(const ElementInfo& element, size_t capacity, char* buff
       align_(element.align) {}
 
 ChannelCore::~ChannelCore() {
+  attachment_.reset();  // from here on nobody sends any more
   PLIMSOLL_DCHECK(recvq_.empty() && sendq_.empty(), "a channel was freed under its waiters");
   if (destroy_ == nullptr) return;
   for (; count() != 0; DropHead()) destroy_(Slot(head_, size_));
@@ -203,6 +204,15 @@ Outcome ChannelCore::Close() {
     sched::Ready(w->g);  // `w` is gone after this
   }
   return Outcome::kDone;
+}
+
+bool ChannelCore::Drain() {
+  sched::NoPreempt no_preempt;
+  base::SpinLockHolder hold(mu_);
+  PLIMSOLL_DCHECK(destroy_ == nullptr, "Drain is for values that need no destructor");
+  const bool any = count() != 0;
+  while (count() != 0) DropHead();
+  return any;
 }
 
 void BlockForEver(sched::WaitReason reason) {

@@ -29,7 +29,9 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <memory>
 #include <source_location>
+#include <utility>
 
 #include "plimsoll/alloc/base/spin_lock.h"
 #include "plimsoll/runtime/chan/wait_queue.h"
@@ -42,6 +44,13 @@ struct ElementInfo {
   uint32_t size;                // bytes that cross; 0 for an empty type
   uint32_t align;               // of a slot
   void (*destroy)(void* slot);  // for what is left in the buffer at the end; null: nothing to do
+};
+
+// What a channel owns besides its values and ends with it: a timer that sends to it. Its destructor
+// runs before anything of the channel is torn down.
+class ChannelAttachment {
+ public:
+  virtual ~ChannelAttachment() = default;
 };
 
 class ChannelCore {
@@ -99,8 +108,18 @@ class ChannelCore {
   // kDone, or kClosed when it was closed already.
   Outcome Close();
 
-  size_t Len() const { return count_.load(std::memory_order_relaxed); }
-  size_t Cap() const { return capacity_; }
+  size_t Len() const { return attachment_ ? 0 : count_.load(std::memory_order_relaxed); }
+  size_t Cap() const { return attachment_ ? 0 : capacity_; }
+
+  // Before the first use. A channel with an attachment is a timer's: its Len and Cap are 0, as
+  // Go's.
+  void Attach(std::unique_ptr<ChannelAttachment> attachment) {
+    attachment_ = std::move(attachment);
+  }
+  ChannelAttachment* attachment() const { return attachment_.get(); }
+
+  // Destroys what is in the buffer. True: there was something.
+  bool Drain();
 
  private:
   friend class SelectRun;
@@ -183,6 +202,7 @@ class ChannelCore {
   WaitQueue sendq_;
   void (*const destroy_)(void* slot);
   const uint32_t align_;
+  std::unique_ptr<ChannelAttachment> attachment_;
   std::atomic<size_t> refs_{1};
 };
 
