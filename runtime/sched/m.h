@@ -10,8 +10,10 @@
 
 #include <atomic>
 #include <cstdint>
+#include <type_traits>
 
 #include "plimsoll/runtime/sched/g.h"
+#include "plimsoll/runtime/sched/tls.h"
 
 namespace plimsoll::sched {
 
@@ -24,10 +26,7 @@ struct Commit {
   void* arg = nullptr;
 };
 
-struct alignas(128) M {
-  G* g = nullptr;   // running now
-  P* p = nullptr;   // null: idle, or in a blocking call
-  int32_t no_preempt = 0;
+struct alignas(128) M : MHead {
   bool spinning = false;
   uint32_t id = 0;
   Commit commit;
@@ -40,6 +39,7 @@ struct alignas(128) M {
   M* idle_link = nullptr;         // guarded by Scheduler::mu_
   pthread_t thread{};
 };
+static_assert(std::is_base_of_v<MHead, M> && !std::is_polymorphic_v<M>);
 
 }  // namespace plimsoll::sched
 

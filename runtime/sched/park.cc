@@ -152,14 +152,6 @@ int64_t NowNanos() {
   return t.tv_sec * int64_t{1'000'000'000} + t.tv_nsec;
 }
 
-NoPreempt::NoPreempt() {
-  if (M* m = CurrentM(); m != nullptr) ++m->no_preempt;
-}
-
-NoPreempt::~NoPreempt() {
-  if (M* m = CurrentM(); m != nullptr) --m->no_preempt;
-}
-
 namespace {
 
 // What a timed park shares with its timer, on the parked goroutine's stack.

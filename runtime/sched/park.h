@@ -26,6 +26,7 @@
 #include <string_view>
 
 #include "plimsoll/alloc/base/spin_lock.h"
+#include "plimsoll/runtime/sched/tls.h"
 
 namespace plimsoll::sched {
 
@@ -113,6 +114,10 @@ void Ready(G* g);
 // Goes behind every runnable goroutine of this P, and lets the next one run.
 void Yield();
 
+// The number of the P that runs the caller, from 0; -1 on a foreign thread. Stays true only while
+// preemption is off and nothing parks.
+int CurrentProc();
+
 // Nanoseconds of CLOCK_MONOTONIC, through the Chooser's clock in deterministic tests.
 int64_t NowNanos();
 
@@ -120,8 +125,15 @@ int64_t NowNanos();
 // gives up and restores the count itself.
 class NoPreempt {
  public:
-  NoPreempt();
-  ~NoPreempt();
+  NoPreempt() {
+    if (MHead* m = CurrentMHead(); m != nullptr) ++m->no_preempt;
+    // What is guarded stays between the two counts, for a handler on this thread.
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+  }
+  ~NoPreempt() {
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    if (MHead* m = CurrentMHead(); m != nullptr) --m->no_preempt;  // maybe another M, after a park
+  }
   NoPreempt(const NoPreempt&) = delete;
   NoPreempt& operator=(const NoPreempt&) = delete;
 };

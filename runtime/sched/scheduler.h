@@ -64,9 +64,6 @@ void DumpGoroutines();
 
 stack::StackPool& Stacks();
 
-// The number of the P that runs the caller, from 0; -1 on a foreign thread. For tests and reports:
-// another P may run it at once after.
-int CurrentProc();
 // The number of the thread (M) that runs the caller, from 0; -1 on a foreign thread.
 int CurrentThread();
 

@@ -7,10 +7,20 @@
 #ifndef PLIMSOLL_RUNTIME_SCHED_TLS_H_
 #define PLIMSOLL_RUNTIME_SCHED_TLS_H_
 
+#include <cstdint>
+
 namespace plimsoll::sched {
 
 struct G;
 struct M;
+struct P;
+
+// What inlined code reads of an M: its first members, by inheritance.
+struct MHead {
+  G* g = nullptr;  // running now
+  P* p = nullptr;  // null: idle, or in a blocking call
+  int32_t no_preempt = 0;
+};
 
 }  // namespace plimsoll::sched
 
@@ -50,6 +60,8 @@ extern thread_local plimsoll::sched::G* plimsoll_tls_proxy
 namespace plimsoll::sched {
 
 inline M* CurrentM() { return PLIMSOLL_READ_TLS(M, plimsoll_tls_m); }
+// M is known to the scheduler alone; MHead is where it begins (m.h asserts it).
+inline MHead* CurrentMHead() { return reinterpret_cast<MHead*>(CurrentM()); }
 inline G* CurrentProxy() { return PLIMSOLL_READ_TLS(G, plimsoll_tls_proxy); }
 
 }  // namespace plimsoll::sched
