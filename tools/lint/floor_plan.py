@@ -38,6 +38,7 @@ FLOORS = {
     "runtime/gc": 2,
     "runtime/netpoll": 2,
     "runtime/sched": 2,
+    "runtime/panic": 3,
     "runtime/task": 3,
     "runtime/chan": 4.1,
     "runtime/sync": 4.2,
