@@ -72,7 +72,7 @@ struct LimitsWatcher::Watched {
   int handle = -1;
   int error = 0;          // the errno of the last attempt
   std::string text = {};  // kFile: what it held
-  uint64_t number = 0;    // kMemoryStat: the limit; kAffinity: the count
+  uint64_t number = 0;    // kMemoryStat: the limit; kAffinity: the count; kMountTable: a hash
 };
 
 LimitsWatcher::LimitsWatcher(Options options)
@@ -151,6 +151,20 @@ bool LimitsWatcher::Watches(const Limits& limits) const {
   return !fast_.empty() && !stale_ && watched_levels_ == LevelNames(limits);
 }
 
+// A number that differs, but for a chance of 2^-64, when the file does (FNV-1a); never 0.
+uint64_t LimitsWatcher::Fingerprint(int handle) {
+  uint64_t hash = 14695981039346656037u;
+  int64_t got = 0;
+  for (int64_t offset = 0;; offset += got) {
+    got = files_.ReadAt(handle, buffer_.data(), buffer_.size(), offset);
+    if (got <= 0) break;
+    for (int64_t i = 0; i < got; ++i) {
+      hash = (hash ^ static_cast<unsigned char>(buffer_[static_cast<size_t>(i)])) * 1099511628211u;
+    }
+  }
+  return hash | 1;
+}
+
 // Reads one file and remembers what it holds. True: that is new.
 bool LimitsWatcher::Changed(Watched& watched) {
   if (watched.kind == Watched::Kind::kAffinity) {
@@ -164,7 +178,10 @@ bool LimitsWatcher::Changed(Watched& watched) {
     }
   }
   if (watched.kind == Watched::Kind::kMountTable) {
-    if (!files_.MountsChanged(watched.handle)) return false;
+    if (watched.number != 0 && !files_.MountsChanged(watched.handle)) return false;
+    // Where others mount and unmount all day, most of it leaves the table as it was.
+    const uint64_t before = std::exchange(watched.number, Fingerprint(watched.handle));
+    if (watched.number == before) return false;
     return moved_ = stale_ = true;
   }
   const int64_t got = files_.ReadAt(watched.handle, buffer_.data(), buffer_.size(), 0);

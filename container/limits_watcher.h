@@ -77,6 +77,7 @@ class LimitsWatcher {
   void CloseAll();
   bool Look();
   bool Changed(Watched& watched);
+  uint64_t Fingerprint(int handle);
   bool Adopt();
 
   Options options_;

@@ -179,6 +179,15 @@ TEST_F(LimitsWatcherTest, FollowsRemounts) {
   EXPECT_EQ(watcher.limits().procs.value, 7);
 }
 
+TEST_F(LimitsWatcherTest, IgnoresMountsThatCameAndWent) {
+  LimitsWatcher watcher(Options());
+  for (int i = 0; i < 5; ++i) {
+    files_.ChangeMounts();
+    EXPECT_FALSE(PollLater(watcher));
+  }
+  EXPECT_EQ(watcher.stats().detections, 0u);
+}
+
 TEST_F(LimitsWatcherTest, SeesALimitFileThatAppears) {
   files_.Remove("/sys/fs/cgroup/pod/app/cpu.max");
   LimitsWatcher watcher(Options());
