@@ -64,17 +64,6 @@ std::vector<std::string> LevelNames(const Limits& limits) {
 
 }  // namespace
 
-struct LimitsWatcher::Watched {
-  enum class Kind { kFile, kMemoryStat, kMountTable, kAffinity };
-
-  Kind kind = Kind::kFile;
-  std::string path = {};
-  int handle = -1;
-  int error = 0;          // the errno of the last attempt
-  std::string text = {};  // kFile: what it held
-  uint64_t number = 0;    // kMemoryStat: the limit; kAffinity: the count; kMountTable: a hash
-};
-
 LimitsWatcher::LimitsWatcher(Options options)
     : options_(std::move(options)),
       own_files_(options_.detect.root),
@@ -107,13 +96,16 @@ void LimitsWatcher::CloseAll() {
     }
     list->clear();
   }
+  if (self_.handle >= 0) files_.Close(self_.handle);
+  self_ = Watched();
+  watching_ = false;
 }
 
 // Opens and reads what decides about `limits`. After it, limits must be detected once more.
 void LimitsWatcher::Watch(const Limits& limits) {
   CloseAll();
   watched_levels_ = LevelNames(limits);
-  fast_.push_back({.path = kSelfCgroup});
+  self_.path = kSelfCgroup;
   slow_.push_back({.kind = Watched::Kind::kMountTable, .path = kMountinfo});
   if (!options_.detect.affinity.has_value()) slow_.push_back({.kind = Watched::Kind::kAffinity});
   std::vector<std::string_view> dirs;
@@ -139,16 +131,19 @@ void LimitsWatcher::Watch(const Limits& limits) {
       if (pids) watch(fast_, "pids.max");
     }
   }
-  const size_t budget = 2 + 4 * dirs.size();
-  slow_per_look_ = std::min(slow_.size(), budget > fast_.size() ? budget - fast_.size() : 1);
-  next_slow_ = 0;
+  // One call is left for whoever drives us to wait between two looks.
+  const size_t budget = 1 + 4 * dirs.size();
+  slots_ = budget > fast_.size() ? budget - fast_.size() : 1;
+  turn_ = next_slow_ = 0;
+  Changed(self_);
   for (Watched& watched : fast_) Changed(watched);
   for (Watched& watched : slow_) Changed(watched);
   moved_ = stale_ = false;
+  watching_ = true;
 }
 
 bool LimitsWatcher::Watches(const Limits& limits) const {
-  return !fast_.empty() && !stale_ && watched_levels_ == LevelNames(limits);
+  return watching_ && !stale_ && watched_levels_ == LevelNames(limits);
 }
 
 // A number that differs, but for a chance of 2^-64, when the file does (FNV-1a); never 0.
@@ -221,15 +216,18 @@ bool LimitsWatcher::Poll() {
 bool LimitsWatcher::Look() {
   bool changed = false;
   moved_ = false;
-  for (size_t i = 0; i < fast_.size(); ++i) {
-    if (!Changed(fast_[i])) continue;
-    changed = true;
-    if (i == 0) moved_ = true;
+  for (Watched& watched : fast_) {
+    if (Changed(watched)) changed = true;
   }
-  for (size_t i = 0; i < slow_per_look_; ++i) {
+  // With one slot, /proc/self/cgroup has it at every other look.
+  const bool look_at_self = slots_ > 1 || turn_ % 2 == 0;
+  if (look_at_self && Changed(self_)) changed = moved_ = true;
+  const size_t slots = std::min(slots_ - (look_at_self ? 1 : 0), slow_.size());
+  for (size_t i = 0; i < slots; ++i) {
     if (Changed(slow_[next_slow_])) changed = true;
     next_slow_ = (next_slow_ + 1) % slow_.size();
   }
+  ++turn_;
   return changed;
 }
 

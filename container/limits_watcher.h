@@ -9,8 +9,12 @@
 // Driving:  its caller's: Poll() does all the work, on the caller's thread, and never blocks but
 // for
 //           reading. limits_watcher_thread.h is a thread for those who have no loop.
-// Cost:     at most 2 system calls and 4 for each visible cgroup level in an interval, and no
-//           allocation, as long as nothing changes. A change costs one Detect.
+// Cost:     at most 1 system call and 4 for each visible cgroup level in an interval (waiting for
+// the
+//           next is one more, the driver's), and no allocation, as long as nothing changes. A
+//           change costs one Detect.
+// Delay:    a value is seen at the next look. So is a move to another cgroup, or at the one after
+//           where every level has all four files; a remount or a new affinity mask within four.
 // Means:    descriptors kept open and pread(2), since opening a file costs four times reading it;
 //           poll(2) on the mount table. No inotify: limits are changed from outside our namespace.
 // Holding:  a limit that becomes unreadable is not lifted: the old limits hold, trouble() says why,
@@ -69,7 +73,17 @@ class LimitsWatcher {
   const Stats& stats() const { return stats_; }
 
  private:
-  struct Watched;  // one file, and what it held
+  // One file, and what it held.
+  struct Watched {
+    enum class Kind { kFile, kMemoryStat, kMountTable, kAffinity };
+
+    Kind kind = Kind::kFile;
+    std::string path = {};
+    int handle = -1;
+    int error = 0;          // the errno of the last attempt
+    std::string text = {};  // kFile: what it held
+    uint64_t number = 0;    // kMemoryStat: the limit; kAffinity: the count; kMountTable: a hash
+  };
 
   Limits DetectAgain() const;
   void Watch(const Limits& limits);
@@ -88,10 +102,13 @@ class LimitsWatcher {
   Stats stats_;
   std::optional<absl::Duration> last_look_;
 
-  std::vector<Watched> fast_;  // read at each look; the first is /proc/self/cgroup
+  std::vector<Watched> fast_;  // read at each look
+  Watched self_;               // /proc/self/cgroup: at each, or at every other
   std::vector<Watched> slow_;  // read in turn, as the budget of system calls allows
   std::vector<std::string> watched_levels_;
-  size_t slow_per_look_ = 0;
+  bool watching_ = false;
+  size_t slots_ = 1;  // of a look, for self_ and slow_
+  size_t turn_ = 0;
   size_t next_slow_ = 0;
   std::string buffer_;    // for reading, so that a look allocates nothing
   bool moved_ = false;    // this look saw another /proc/self/cgroup or mount table
