@@ -1,0 +1,186 @@
+#include "plimsoll/runtime/context/context_node.h"
+
+#include "plimsoll/runtime/go.h"
+#include "plimsoll/runtime/sched/park.h"
+
+namespace plimsoll::internal {
+
+ContextNodeRef::ContextNodeRef(const ContextNodeRef& other) : node_(other.node_) {
+  if (node_ != nullptr) node_->AddRef();
+}
+
+ContextNodeRef::~ContextNodeRef() { ContextNode::Unref(node_); }
+
+ContextNodeRef ContextNode::Make(Kind kind, ContextNode* parent) {
+  return ContextNodeRef(new ContextNode(kind, parent));
+}
+
+ContextNode::ContextNode(Kind kind, ContextNode* parent) : kind_(kind), parent_(parent) {
+  if (parent == nullptr) return;
+  parent->AddRef();
+  if (kind == Kind::kWithoutCancel) return;
+  canceller_ = parent->Decider();
+  deadline_ = parent->deadline_;
+}
+
+ContextNode::~ContextNode() {
+  LeaveCanceller();
+  delete done_.load(std::memory_order_acquire);
+}
+
+void ContextNode::Unref(ContextNode* node) {
+  // By (4) a loop. acq_rel: the last owner sees what the others did.
+  while (node != nullptr && node->refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+    ContextNode* parent = node->parent_;
+    delete node;
+    node = parent;
+  }
+}
+
+bool ContextNode::TryRef() {
+  int64_t refs = refs_.load(std::memory_order_relaxed);
+  while (refs != 0) {
+    if (refs_.compare_exchange_weak(refs, refs + 1, std::memory_order_relaxed)) return true;
+  }
+  return false;
+}
+
+void ContextNode::SetValue(const void* key, std::shared_ptr<const void> value) {
+  key_ = key;
+  value_ = std::move(value);
+}
+
+const void* ContextNode::FindValue(const void* key) const {
+  for (const ContextNode* node = this; node != nullptr; node = node->parent_) {
+    if (node->key_ == key) return node->value_.get();
+  }
+  return nullptr;
+}
+
+void ContextNode::Join() {
+  if (kind_ == Kind::kHook) AddRef();  // its own
+  if (canceller_ == nullptr) return;
+  bool too_late;
+  {
+    sched::NoPreempt no_preempt;
+    base::SpinLockHolder hold(canceller_->mu_);
+    too_late = canceller_->cancelled_;
+    if (!too_late) canceller_->children_.PushBack(this);
+  }
+  if (too_late) Cancel(canceller_->Err(), canceller_->Cause());
+}
+
+void ContextNode::LeaveCanceller() {
+  if (canceller_ == nullptr) return;
+  sched::NoPreempt no_preempt;
+  base::SpinLockHolder hold(canceller_->mu_);
+  if (sibling_.linked()) canceller_->children_.Remove(this);
+}
+
+void ContextNode::SetTimer(Timer timer) {
+  {
+    sched::NoPreempt no_preempt;
+    base::SpinLockHolder hold(mu_);
+    if (!cancelled_) {
+      timer_.emplace(std::move(timer));
+      return;
+    }
+  }
+  timer.Stop();
+}
+
+RecvChannel<std::monostate> ContextNode::Done() {
+  ContextNode* decider = Decider();
+  if (decider != this) return decider != nullptr ? decider->Done() : nullptr;
+  if (auto* done = done_.load(std::memory_order_acquire)) return *done;
+  auto fresh = std::make_unique<Channel<std::monostate>>();
+  bool made = false;
+  bool close = false;
+  {
+    sched::NoPreempt no_preempt;
+    base::SpinLockHolder hold(mu_);
+    if (done_.load(std::memory_order_relaxed) == nullptr) {
+      made = true;
+      close = cancelled_;  // then Finish does not know of it
+      done_.store(fresh.get(), std::memory_order_release);
+    }
+  }
+  if (made) {
+    if (close) fresh->Close();
+    return *fresh.release();
+  }
+  return *done_.load(std::memory_order_acquire);
+}
+
+absl::Status ContextNode::Err() {
+  ContextNode* decider = Decider();
+  if (decider == nullptr) return absl::OkStatus();
+  sched::NoPreempt no_preempt;
+  base::SpinLockHolder hold(decider->mu_);
+  return decider->err_;  // counts a reference, no more
+}
+
+absl::Status ContextNode::Cause() {
+  ContextNode* decider = Decider();
+  if (decider == nullptr) return absl::OkStatus();
+  sched::NoPreempt no_preempt;
+  base::SpinLockHolder hold(decider->mu_);
+  return decider->cause_;
+}
+
+bool ContextNode::Mark(const absl::Status& err, const absl::Status& cause, ContextNode** list) {
+  absl::Status its_err = err;
+  absl::Status its_cause = cause;
+  sched::NoPreempt no_preempt;
+  base::SpinLockHolder hold(mu_);
+  if (cancelled_) return false;
+  cancelled_ = true;
+  close_done_ = done_.load(std::memory_order_relaxed) != nullptr;
+  err_ = std::move(its_err);
+  cause_ = std::move(its_cause);
+  while (ContextNode* child = children_.PopFront()) {
+    if (!child->TryRef()) continue;  // by (2): its destructor waits for our lock
+    child->next_to_cancel_ = *list;
+    *list = child;
+  }
+  return true;
+}
+
+void ContextNode::Finish() {
+  if (close_done_) done_.load(std::memory_order_acquire)->Close();
+  std::optional<Timer> timer;
+  {
+    sched::NoPreempt no_preempt;
+    base::SpinLockHolder hold(mu_);
+    timer.swap(timer_);
+  }
+  if (timer.has_value()) timer->Stop();
+  if (kind_ == Kind::kHook) {
+    plimsoll::Go(std::move(hook_));
+    Unref(this);  // its own; the caller has another
+  }
+}
+
+void ContextNode::Cancel(const absl::Status& err, const absl::Status& cause) {
+  ContextNode* list = nullptr;
+  if (!Mark(err, cause, &list)) return;
+  Finish();
+  LeaveCanceller();
+  while (list != nullptr) {
+    ContextNode* child = list;
+    list = child->next_to_cancel_;
+    if (child->Mark(err, cause, &list)) child->Finish();
+    Unref(child);
+  }
+}
+
+bool ContextNode::StopHook() {
+  ContextNode* none = nullptr;
+  if (!Mark(absl::OkStatus(), absl::OkStatus(), &none)) return false;
+  LeaveCanceller();
+  hook_ = nullptr;
+  Unref(this);
+  return true;
+}
+
+}  // namespace plimsoll::internal
