@@ -10,6 +10,8 @@ namespace {
 
 using Result = RequestParser::Result;
 
+constexpr size_t kMaxMethod = 32;  // the longest registered one has 17
+
 constexpr Result kGoOn{RequestParser::kNeedMore, 0, nullptr, 0};
 
 constexpr Result Bad(int status, const char* reason) {
@@ -101,18 +103,15 @@ Result RequestParser::Parse(std::string_view input, RequestHead& head) {
     line_start_ = at + 1;
   }
   if (end == 0) {
-    const bool in_first_line = line_start_ == start;
-    if (input.size() >= limits_.max_head_bytes) {
-      return in_first_line ? Bad(414, "the request line is too long")
-                           : Bad(431, "the header fields are too large");
+    // What cannot become a request is told so at once and not at the timeout: TLS, noise.
+    const std::string_view method = input.substr(start, input.find(' ', start) - start);
+    for (const char c : method) {
+      if (!Is(c, kTokenChar) && c != '\r') return Bad(400, "this is not an HTTP request");
     }
-    if (in_first_line) {
-      // What cannot become a request is told so at once and not at the timeout: TLS, noise.
-      const std::string_view method = input.substr(start, input.find(' ', start) - start);
-      for (const char c : method) {
-        if (!Is(c, kTokenChar) && c != '\r') return Bad(400, "this is not an HTTP request");
-      }
-      if (method.size() > 32) return Bad(400, "the method is too long");
+    if (method.size() > kMaxMethod) return Bad(400, "the method is too long");
+    if (input.size() >= limits_.max_head_bytes) {
+      return line_start_ == start ? Bad(414, "the request line is too long")
+                                  : Bad(431, "the header fields are too large");
     }
     return kGoOn;
   }
@@ -143,6 +142,7 @@ Result RequestParser::ParseRequestLine(std::string_view line, RequestHead& head)
   if (first == std::string_view::npos) return Bad(400, "the request line has no target");
   head.method = line.substr(0, first);
   if (!IsToken(head.method)) return Bad(400, "the method is not a token");
+  if (head.method.size() > kMaxMethod) return Bad(400, "the method is too long");
 
   const std::string_view rest = line.substr(first + 1);
   const size_t second = rest.find(' ');

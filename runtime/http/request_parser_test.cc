@@ -134,6 +134,7 @@ TEST(RequestParserTest, RefusesWhatIsMalformedOrCouldBeReadInTwoWays) {
       {std::string("\0", 1), 400},
       {"{\"a\":1}", 400},
       {std::string(33, 'A'), 400},
+      {std::string(33, 'A') + " / HTTP/1.1\r\nHost: a\r\n\r\n", 400},
       // Lines.
       {Request("X: a\rb\r\n"), 400},
       {Request("X: a\n"), 400},

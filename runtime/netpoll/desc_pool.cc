@@ -4,6 +4,14 @@
 
 namespace plimsoll::netpoll {
 
+DescPool::~DescPool() {
+  for (const std::atomic<PollDesc*>& chunk : chunks_) {
+    PollDesc* descs = chunk.load(std::memory_order_relaxed);
+    if (descs == nullptr) break;
+    delete[] descs;
+  }
+}
+
 PollDesc* DescPool::Acquire() {
   while (true) {
     {

@@ -26,6 +26,12 @@ class DescPool {
   static constexpr uint32_t kMaxChunks = 1
                                          << 14;  // 4 Mi descriptors; the kernel's own bound is 1 Mi
 
+  DescPool() = default;
+  // Only a test's pool ever dies; the process's own is never destroyed.
+  ~DescPool();
+  DescPool(const DescPool&) = delete;
+  DescPool& operator=(const DescPool&) = delete;
+
   // A fresh PollDesc with an odd sequence; null when there is no memory for one, or kMaxChunks.
   PollDesc* Acquire();
 
