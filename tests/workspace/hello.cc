@@ -1,10 +1,16 @@
 // A program of another workspace: it includes Plimsoll by the paths that everyone writes.
-#include <iostream>
+#include <cstdio>
+#include <string>
 
-#include "plimsoll/container/limits.h"
+#include "plimsoll/runtime/chan/channel.h"
+#include "plimsoll/runtime/go.h"
+#include "plimsoll/runtime/runtime.h"
 
-int main() {
-  const plimsoll::container::Limits limits = plimsoll::container::Detect();
-  std::cout << "hello, P is at least one: " << (limits.procs.value >= 1) << "\n";
-  return 0;
+int main(int argc, char** argv) {
+  return plimsoll::Main(argc, argv, [] {
+    plimsoll::Channel<std::string> greeting;
+    plimsoll::Go([greeting] { greeting.Send("hello from another workspace"); });
+    std::puts(greeting.Recv()->c_str());
+    return 0;
+  });
 }
