@@ -3,7 +3,8 @@
 //   Go([conn = std::move(conn)]() mutable { Serve(conn); });
 //   Go([] { Crunch(); }, {.stack = KiB(512), .label = "crunch"});
 //
-// Stack:     256 KiB of address space unless told otherwise, a page of memory until it is used, and a
+// Stack:     256 KiB of address space unless told otherwise, a page of memory until it is used, and
+// a
 //            guard below it. No memory for a stack: Fatal; TryGo answers false instead.
 // Closure:   moved to the new stack; destroyed when the function returns.
 // Threads:   callable from goroutines and, while Main runs, from any other thread.
@@ -32,7 +33,7 @@ enum class Affinity : uint8_t {
 };
 
 struct GoOptions {
-  ByteCount stack{0};      // 0: the default, 256 KiB; rounded up to a size of the pool
+  ByteCount stack{0};        // 0: the default, 256 KiB; rounded up to a size of the pool
   std::string_view label{};  // shown in dumps; copied, cut at 31 bytes
   Affinity affinity = Affinity::kMigrate;
 };

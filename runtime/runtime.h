@@ -1,5 +1,5 @@
-// Main runs a service: it finds the limits of the container, starts the scheduler sized by them, and
-// runs a function as the main goroutine.
+// Main runs a service: it finds the limits of the container, starts the scheduler sized by them,
+// and runs a function as the main goroutine.
 //
 //   int main(int argc, char** argv) {
 //     return plimsoll::Main(argc, argv, [] {
@@ -10,12 +10,15 @@
 //
 // Ps:        container::Detect's choice: GOMAXPROCS in the environment, else the CPU quota rounded
 //            up and at least 2, at most the CPUs of the affinity mask.
-// Report:    one line a fact on stderr, "plimsoll: …", at start: what was found, where, and what was
+// Report:    one line a fact on stderr, "plimsoll: …", at start: what was found, where, and what
+// was
 //            ignored and why. PLIMSOLL_LOG=off silences it; text is the default.
 // Stack:     the main goroutine's is 8 MiB.
-// Exit:      when `fn` returns, the process exits with what it returned, through exit(3): exit handlers
-//            run, for a second at most; goroutines that still run are not unwound. An exception that
-//            nobody catches prints "panic: …" and exits 2; so does a fatal error, with its own text.
+// Exit:      when `fn` returns, the process exits with what it returned, through exit(3): exit
+// handlers
+//            run, for a second at most; goroutines that still run are not unwound. An exception
+//            that nobody catches prints "panic: …" and exits 2; so does a fatal error, with its own
+//            text.
 // Threads:   call it once, from the process's first thread, before other threads use the runtime.
 #ifndef PLIMSOLL_RUNTIME_RUNTIME_H_
 #define PLIMSOLL_RUNTIME_RUNTIME_H_

@@ -33,19 +33,19 @@ template <typename... Parts>
 
 }  // namespace plimsoll::base
 
-#define PLIMSOLL_CHECK(condition, ...)                                                    \
-  do {                                                                                    \
-    if (!(condition)) [[unlikely]] {                                                      \
-      ::plimsoll::base::Fatal(__FILE__ ":", __LINE__, ": CHECK failed: " #condition " "   \
-                              __VA_OPT__(, ) __VA_ARGS__);                                \
-    }                                                                                     \
+#define PLIMSOLL_CHECK(condition, ...)                                                       \
+  do {                                                                                       \
+    if (!(condition)) [[unlikely]] {                                                         \
+      ::plimsoll::base::Fatal(__FILE__ ":", __LINE__,                                        \
+                              ": CHECK failed: " #condition " " __VA_OPT__(, ) __VA_ARGS__); \
+    }                                                                                        \
   } while (false)
 
 // As CHECK in builds without NDEBUG; else the condition is compiled and not evaluated.
 #ifdef NDEBUG
-#define PLIMSOLL_DCHECK(condition, ...)                                \
-  do {                                                                 \
-    if (false) PLIMSOLL_CHECK(condition __VA_OPT__(, ) __VA_ARGS__);   \
+#define PLIMSOLL_DCHECK(condition, ...)                              \
+  do {                                                               \
+    if (false) PLIMSOLL_CHECK(condition __VA_OPT__(, ) __VA_ARGS__); \
   } while (false)
 #else
 #define PLIMSOLL_DCHECK(condition, ...) PLIMSOLL_CHECK(condition __VA_OPT__(, ) __VA_ARGS__)

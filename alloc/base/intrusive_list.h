@@ -20,7 +20,7 @@ struct ListLink {
   bool linked() const { return next != nullptr; }
 };
 
-template <typename T, ListLink T::*kLink>
+template <typename T, ListLink T::* kLink>
 class IntrusiveList {
  public:
   IntrusiveList() { head_.prev = head_.next = &head_; }

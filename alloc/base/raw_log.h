@@ -52,7 +52,8 @@ class RawText {
   size_t size_ = 0;
 };
 
-// Writes all of `text` to the descriptor, going on after EINTR and short writes; other errors end it.
+// Writes all of `text` to the descriptor, going on after EINTR and short writes; other errors end
+// it.
 void RawWrite(int fd, std::string_view text);
 
 // The symbolic name of an errno value, such as "EAGAIN"; "errno N" for those it does not know.

@@ -1,4 +1,5 @@
-// Units in the type: ByteCount and PageCount cannot be mixed up, nor made from each other in silence.
+// Units in the type: ByteCount and PageCount cannot be mixed up, nor made from each other in
+// silence.
 //
 //   PageCount pages = PagesFor(ByteCount(100'000));   // 13 pages of 8 KiB
 //   mmap(nullptr, pages.bytes().value(), ...);

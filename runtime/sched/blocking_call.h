@@ -1,9 +1,10 @@
-// BlockingCall declares a call that may keep its thread: file I/O, fsync, a lock of somebody else's,
-// a library that waits. Its P goes to other goroutines meanwhile.
+// BlockingCall declares a call that may keep its thread: file I/O, fsync, a lock of somebody
+// else's, a library that waits. Its P goes to other goroutines meanwhile.
 //
 //   const ssize_t n = BlockingCall([&] { return pread(fd, buffer, size, offset); });
 //
-// Cost:      about two atomic operations when it returns at once; when it takes longer than 20 us to
+// Cost:      about two atomic operations when it returns at once; when it takes longer than 20 us
+// to
 //            10 ms, sysmon gives the P away, and the goroutine waits for one when it comes back.
 // Inside:    no primitive of Plimsoll; errno is the thread's and is kept.
 // Threads:   on a foreign thread it only calls the function.

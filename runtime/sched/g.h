@@ -17,7 +17,8 @@
 // Invariants:
 //   (1) sp is valid while status is kRunnable or kWaiting and the commit of the park has run.
 //   (2) link is used by one list at a time: a run queue's overflow, the global queue, a free list.
-//   (3) eh and saved_errno hold the goroutine's own while it does not run; the thread's while it does.
+//   (3) eh and saved_errno hold the goroutine's own while it does not run; the thread's while it
+//   does.
 #ifndef PLIMSOLL_RUNTIME_SCHED_G_H_
 #define PLIMSOLL_RUNTIME_SCHED_G_H_
 
@@ -43,15 +44,15 @@ struct ExceptionState {
 enum class GStatus : uint8_t { kIdle, kRunnable, kRunning, kWaiting, kDead };
 
 struct alignas(64) G {
-  void* sp = nullptr;      // by (1)
-  G* link = nullptr;       // by (2)
+  void* sp = nullptr;  // by (1)
+  G* link = nullptr;   // by (2)
   std::atomic<GStatus> status{GStatus::kIdle};
   WaitReason reason = WaitReason::kNone;
   bool is_system_stack = false;  // an M's g0
   bool is_proxy = false;         // a foreign thread
   bool is_main = false;
   int saved_errno = 0;
-  ExceptionState eh;       // by (3)
+  ExceptionState eh;  // by (3)
   uint64_t id = 0;
   int64_t waiting_since_ns = 0;  // sysmon's coarse clock
   stack::Stack stack;
@@ -63,8 +64,8 @@ struct alignas(64) G {
   char label[32] = {};
 };
 
-// Spreads the tops of stacks over the first-level cache's sets: were they all at one offset in a page,
-// every switch would evict the same few lines.
+// Spreads the tops of stacks over the first-level cache's sets: were they all at one offset in a
+// page, every switch would evict the same few lines.
 inline constexpr uintptr_t kStackColours = 16;
 
 // Where the G of a stack lies: below the pool's link and the colour, on a cache line.

@@ -3,7 +3,8 @@
 //   class Poller : public sched::IdleSource { ... };       // runtime/netpoll
 //   sched::SetIdleSource(&poller);                         // runtime/runtime.cc, before any Go()
 //
-// Threads:   Poll is called by one M at a time for a blocking poll (the scheduler sees to that), and
+// Threads:   Poll is called by one M at a time for a blocking poll (the scheduler sees to that),
+// and
 //            by any number of Ms at once with wait_ns == 0. Break may be called from any thread.
 // Preemption: both are called with preemption off, on a system stack: no malloc, no lock that user
 //            code can hold.
@@ -38,16 +39,18 @@ class IdleSource {
   // most so long, < 0 waits until there is one or Break is called.
   virtual void Poll(int64_t wait_ns, GList& ready) = 0;
 
-  // Makes a blocked Poll return soon; a Break with nobody in Poll makes the next blocking one return.
+  // Makes a blocked Poll return soon; a Break with nobody in Poll makes the next blocking one
+  // return.
   virtual void Break() = 0;
 
-  // True while a goroutine waits here: then something outside may wake it, and there is no deadlock.
+  // True while a goroutine waits here: then something outside may wake it, and there is no
+  // deadlock.
   virtual bool HasWaiters() const = 0;
 };
 
-// Replaces the scheduler's own source, which only waits. Call before the scheduler starts. The source is
-// never destroyed: threads look there while the process ends, so it must not be a static with a
-// destructor.
+// Replaces the scheduler's own source, which only waits. Call before the scheduler starts. The
+// source is never destroyed: threads look there while the process ends, so it must not be a static
+// with a destructor.
 void SetIdleSource(IdleSource* source);
 
 }  // namespace plimsoll::sched

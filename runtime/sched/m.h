@@ -30,13 +30,13 @@ struct alignas(128) M : MHead {
   bool spinning = false;
   uint32_t id = 0;
   Commit commit;
-  ExceptionState* eh = nullptr;   // this thread's, for the life of the thread
-  int* errno_address = nullptr;   // likewise
+  ExceptionState* eh = nullptr;  // this thread's, for the life of the thread
+  int* errno_address = nullptr;  // likewise
   G g0;
-  P* next_p = nullptr;            // given by who wakes us; guarded by the park word's order
-  P* syscall_p = nullptr;         // the P we left in kSyscall
+  P* next_p = nullptr;                 // given by who wakes us; guarded by the park word's order
+  P* syscall_p = nullptr;              // the P we left in kSyscall
   std::atomic<uint32_t> park_word{0};  // 0: parked or about to; 1: woken
-  M* idle_link = nullptr;         // guarded by Scheduler::mu_
+  M* idle_link = nullptr;              // guarded by Scheduler::mu_
   pthread_t thread{};
 };
 static_assert(std::is_base_of_v<MHead, M> && !std::is_polymorphic_v<M>);

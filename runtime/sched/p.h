@@ -6,8 +6,8 @@
 //   kSyscall   an M in BlockingCall    CAS, by that M coming back or by sysmon taking it
 //   kStopped   nobody                  while Ps are being added or removed
 //
-// Everything else in a P belongs to the M that holds it, but for the run queue's thieves, the timers
-// (under timers_mu) and the counters that sysmon reads.
+// Everything else in a P belongs to the M that holds it, but for the run queue's thieves, the
+// timers (under timers_mu) and the counters that sysmon reads.
 #ifndef PLIMSOLL_RUNTIME_SCHED_P_H_
 #define PLIMSOLL_RUNTIME_SCHED_P_H_
 
@@ -45,9 +45,9 @@ struct alignas(128) P {
   P* idle_link = nullptr;              // guarded by Scheduler::mu_
   std::atomic<uint32_t> schedtick{0};  // + 1 for each goroutine that starts a time slice
   std::atomic<uint32_t> syscalltick{0};
-  std::atomic<bool> preempt{false};    // sysmon: the slice has run out
-  uint64_t random = 0;                 // xorshift state of the victim's choice
-  void* mcache = nullptr;              // the heap's cache for this P
+  std::atomic<bool> preempt{false};  // sysmon: the slice has run out
+  uint64_t random = 0;               // xorshift state of the victim's choice
+  void* mcache = nullptr;            // the heap's cache for this P
 
   // Dead goroutines with their stacks, to be used again: warm, and without a lock.
   G* free_gs = nullptr;

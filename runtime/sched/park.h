@@ -1,4 +1,5 @@
-// Park and Ready: the one door through which a goroutine blocks, and the one through which it wakes.
+// Park and Ready: the one door through which a goroutine blocks, and the one through which it
+// wakes.
 //
 //   // In a primitive of ours, under its SpinLock `mu`, with preemption off:
 //   sched::NoPreempt guard;
@@ -16,7 +17,8 @@
 //            (it publishes g, or unlocks what guards g).
 // Threads:   Ready may be called from any thread, with or without a P; never with a SpinLock held
 //            that the woken goroutine will take, and never from a signal handler.
-// Migration: Park may return on another thread. No thread_local, errno or pthread_self() read before
+// Migration: Park may return on another thread. No thread_local, errno or pthread_self() read
+// before
 //            it is valid after it; the runtime reads its own through CurrentM() alone.
 #ifndef PLIMSOLL_RUNTIME_SCHED_PARK_H_
 #define PLIMSOLL_RUNTIME_SCHED_PARK_H_

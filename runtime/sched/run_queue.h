@@ -33,11 +33,13 @@ class RunQueue {
  public:
   static constexpr uint32_t kCapacity = kSize;
 
-  // Makes g the next to run. The one it displaces goes to the back of the ring; if the ring is full,
-  // `overflow(batch, n)` gets half of the ring and that one. Returns true if one was displaced.
+  // Makes g the next to run. The one it displaces goes to the back of the ring; if the ring is
+  // full, `overflow(batch, n)` gets half of the ring and that one. Returns true if one was
+  // displaced.
   template <typename Overflow>
   bool PutNext(T* g, Overflow&& overflow) {
-    // acq_rel: a thief that takes g sees all that made it runnable; we see all of the displaced one.
+    // acq_rel: a thief that takes g sees all that made it runnable; we see all of the displaced
+    // one.
     T* old = runnext_.exchange(g, std::memory_order_acq_rel);
     if (old == nullptr) return false;
     PutBack(old, overflow);
@@ -80,9 +82,9 @@ class RunQueue {
   T* Get(bool* from_next) {
     T* next = runnext_.load(std::memory_order_relaxed);
     // A thief may take it meanwhile; only the owner sets it, so one try is enough.
-    if (next != nullptr && runnext_.compare_exchange_strong(next, nullptr,
-                                                            std::memory_order_acquire,
-                                                            std::memory_order_relaxed)) {
+    if (next != nullptr &&
+        runnext_.compare_exchange_strong(next, nullptr, std::memory_order_acquire,
+                                         std::memory_order_relaxed)) {
       *from_next = true;
       return next;
     }
@@ -127,8 +129,8 @@ class RunQueue {
   // The goroutine in front, to see whether there is one; not to be touched.
   const T* peek_next() const { return runnext_.load(std::memory_order_relaxed); }
 
-  // Whether both ring and runnext were empty at one moment: reads until tail did not move, since the
-  // owner may carry a G from runnext to the ring between two reads.
+  // Whether both ring and runnext were empty at one moment: reads until tail did not move, since
+  // the owner may carry a G from runnext to the ring between two reads.
   bool Empty() const {
     for (;;) {
       const uint32_t head = head_.load(std::memory_order_seq_cst);

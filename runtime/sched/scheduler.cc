@@ -2,11 +2,11 @@
 
 #include "plimsoll/runtime/sched/scheduler.h"
 
-#include <errno.h>
-
 #include <cxxabi.h>
-#include <new>
+#include <errno.h>
 #include <sys/mman.h>
+
+#include <new>
 
 #include "plimsoll/alloc/base/check.h"
 #include "plimsoll/alloc/base/futex.h"
@@ -94,8 +94,7 @@ G* TakeGlobal(P* p, int32_t max) ABSL_EXCLUSIVE_LOCKS_REQUIRED(sched.mu) {
 
 void CountSwitch(P* p, bool new_slice) {
   if (new_slice) {
-    p->schedtick.store(p->schedtick.load(std::memory_order_relaxed) + 1,
-                       std::memory_order_relaxed);
+    p->schedtick.store(p->schedtick.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   }
   p->stat_switches.store(p->stat_switches.load(std::memory_order_relaxed) + 1,
                          std::memory_order_relaxed);
@@ -194,8 +193,7 @@ top:
   if (G* g = PickLocal(m, p)) return g;
 
   // Whoever waits for a descriptor comes before other Ps' work: their wait is over already.
-  if (sched.source->HasWaiters() &&
-      sched.last_poll_ns.load(std::memory_order_relaxed) != 0) {
+  if (sched.source->HasWaiters() && sched.last_poll_ns.load(std::memory_order_relaxed) != 0) {
     GList ready;
     sched.source->Poll(0, ready);
     if (G* g = ready.PopFront()) {
@@ -283,8 +281,7 @@ top:
     goto top;
   }
   // Another M waits in the source. If it would wake too late for a timer of ours, tell it.
-  if (earliest != kNever &&
-      sched.poll_until.load(std::memory_order_seq_cst) > earliest) {
+  if (earliest != kNever && sched.poll_until.load(std::memory_order_seq_cst) > earliest) {
     sched.source->Break();
   }
   StopM(m);
@@ -545,15 +542,14 @@ void Run(const RunOptions& options, const internal::EntryOps& entry, void* closu
   sched.last_poll_ns.store(NowNanos(), std::memory_order_relaxed);
 
   const size_t bytes = sizeof(P) * static_cast<size_t>(options.procs);
-  void* memory =
-      mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  PLIMSOLL_CHECK(memory != MAP_FAILED, "no memory for ", options.procs, " Ps: ",
-                 base::ErrnoName(errno));
+  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  PLIMSOLL_CHECK(memory != MAP_FAILED, "no memory for ", options.procs,
+                 " Ps: ", base::ErrnoName(errno));
   for (int i = 0; i < options.procs; ++i) {
     P* p = ::new (static_cast<char*>(memory) + sizeof(P) * static_cast<size_t>(i)) P;
     p->id = i;
-    p->random = 0x9e3779b97f4a7c15u * static_cast<uint64_t>(i + 1) ^
-                static_cast<uint64_t>(NowNanos());
+    p->random =
+        0x9e3779b97f4a7c15u * static_cast<uint64_t>(i + 1) ^ static_cast<uint64_t>(NowNanos());
     p->random |= 1;  // xorshift never leaves zero
     sched.all_ps[i] = p;
   }

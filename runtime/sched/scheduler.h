@@ -52,8 +52,8 @@ struct Stats {
   int spinning = 0;
   int64_t goroutines = 0;  // without the scheduler's own
   uint64_t switches = 0;
-  uint64_t steals = 0;         // successful ones
-  uint64_t stolen = 0;         // goroutines they moved
+  uint64_t steals = 0;  // successful ones
+  uint64_t stolen = 0;  // goroutines they moved
   uint64_t spawns = 0;
   uint64_t thread_failures = 0;  // threads that could not be made
 };

@@ -461,9 +461,9 @@ TEST(ParkUntilTest, ReturnsWhoWon) {
       if (shared.claim.TryClaim(7)) Ready(g);
       woken.CountDown();
     });
-    EXPECT_EQ(ParkUntil(WaitReason::kSelect, NowNanos() + 60'000'000'000, shared.claim, publish,
-                        &shared),
-              7u);
+    EXPECT_EQ(
+        ParkUntil(WaitReason::kSelect, NowNanos() + 60'000'000'000, shared.claim, publish, &shared),
+        7u);
     woken.Wait();
   }
   Latch done(1);

@@ -3,9 +3,9 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/mman.h>
 
 #include <new>
-#include <sys/mman.h>
 
 #include "plimsoll/alloc/base/check.h"
 #include "plimsoll/alloc/base/futex.h"
@@ -14,7 +14,7 @@
 namespace plimsoll::sched {
 namespace {
 
-constexpr int64_t kSliceNs = 10'000'000;         // a goroutine's time slice, as Go's
+constexpr int64_t kSliceNs = 10'000'000;  // a goroutine's time slice, as Go's
 constexpr int64_t kSysmonShortestNs = 20'000;
 constexpr int64_t kSysmonLongestNs = 10'000'000;
 
@@ -28,7 +28,8 @@ M* NewM() {
 void* ThreadOfM(void* arg) {
   M* m = static_cast<M*>(arg);
   BecomeM(m, pthread_self());
-  // A new M looks for work if there is a P for it; whoever asked for it may have found another by now.
+  // A new M looks for work if there is a P for it; whoever asked for it may have found another by
+  // now.
   if (P* p = TakeIdleP()) {
     AcquireP(m, p);
     m->spinning = true;

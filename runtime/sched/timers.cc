@@ -1,8 +1,8 @@
 // The timers of each P: arming, taking back, running what is due.
 //
 // A timer belongs to the P it was first armed on, and stays there: every change to it is made under
-// that P's timers_mu, so Arm, Disarm and the run of its function are serialised. Only the removal of
-// a P moves its timers.
+// that P's timers_mu, so Arm, Disarm and the run of its function are serialised. Only the removal
+// of a P moves its timers.
 
 #include "plimsoll/runtime/sched/timers.h"
 

@@ -43,9 +43,9 @@ class SchedTimer {
   Fn fn_;
   void* arg_;
   int64_t when_ = 0;
-  int32_t heap_index_ = -1;            // guarded by the owner's timer lock; -1: not in a heap
-  std::atomic<P*> owner_{nullptr};     // whose heap holds it, or held it last
-  std::atomic<uint32_t> running_{0};   // 1 + the M's id while fn_ runs
+  int32_t heap_index_ = -1;           // guarded by the owner's timer lock; -1: not in a heap
+  std::atomic<P*> owner_{nullptr};    // whose heap holds it, or held it last
+  std::atomic<uint32_t> running_{0};  // 1 + the M's id while fn_ runs
 };
 
 }  // namespace plimsoll::sched

@@ -1,9 +1,10 @@
 // CurrentM: the only way the runtime reads thread-local state.
 //
 // A goroutine may park on one thread and resume on another, within one function. Compilers do not
-// know that: they keep the address of a thread_local across the call (measured with g++ 12 and clang
-// at -O2, DESIGN.md "Thread-local state"). So each read is a volatile asm that computes the address
-// anew. The model is initial-exec: it is right in executables, static-pie and shared libraries.
+// know that: they keep the address of a thread_local across the call (measured with g++ 12 and
+// clang at -O2, DESIGN.md "Thread-local state"). So each read is a volatile asm that computes the
+// address anew. The model is initial-exec: it is right in executables, static-pie and shared
+// libraries.
 #ifndef PLIMSOLL_RUNTIME_SCHED_TLS_H_
 #define PLIMSOLL_RUNTIME_SCHED_TLS_H_
 
@@ -33,27 +34,29 @@ extern thread_local plimsoll::sched::G* plimsoll_tls_proxy
 }
 
 #if defined(__x86_64__)
-#define PLIMSOLL_READ_TLS(type, variable)                                   \
-  ({                                                                        \
-    type* value_;                                                           \
-    asm volatile(                                                           \
-        "movq " #variable "@gottpoff(%%rip), %0\n\t"                        \
-        "movq %%fs:(%0), %0"                                                \
-        : "=r"(value_));                                                    \
-    value_;                                                                 \
+#define PLIMSOLL_READ_TLS(type, variable)   \
+  ({                                        \
+    type* value_;                           \
+    asm volatile("movq " #variable          \
+                 "@gottpoff(%%rip), %0\n\t" \
+                 "movq %%fs:(%0), %0"       \
+                 : "=r"(value_));           \
+    value_;                                 \
   })
 #elif defined(__aarch64__)
-#define PLIMSOLL_READ_TLS(type, variable)                                   \
-  ({                                                                        \
-    type* value_;                                                           \
-    unsigned long offset_;                                                  \
-    asm volatile(                                                           \
-        "mrs %0, tpidr_el0\n\t"                                             \
-        "adrp %1, :gottprel:" #variable "\n\t"                              \
-        "ldr %1, [%1, #:gottprel_lo12:" #variable "]\n\t"                   \
-        "ldr %0, [%0, %1]"                                                  \
-        : "=&r"(value_), "=&r"(offset_));                                   \
-    value_;                                                                 \
+#define PLIMSOLL_READ_TLS(type, variable)         \
+  ({                                              \
+    type* value_;                                 \
+    unsigned long offset_;                        \
+    asm volatile(                                 \
+        "mrs %0, tpidr_el0\n\t"                   \
+        "adrp %1, :gottprel:" #variable           \
+        "\n\t"                                    \
+        "ldr %1, [%1, #:gottprel_lo12:" #variable \
+        "]\n\t"                                   \
+        "ldr %0, [%0, %1]"                        \
+        : "=&r"(value_), "=&r"(offset_));         \
+    value_;                                       \
   })
 #endif
 

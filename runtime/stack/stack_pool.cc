@@ -1,11 +1,12 @@
 #include "plimsoll/runtime/stack/stack_pool.h"
 
-#include <bit>
 #include <errno.h>
 #include <fcntl.h>
-#include <new>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include <bit>
+#include <new>
 
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102  // Linux 6.13, include/uapi/asm-generic/mman-common.h
@@ -82,13 +83,12 @@ bool StackPool::Allocate(ByteCount size, Stack* out) {
     return false;
   }
   // The default of 256 KiB names the slot: guard and stack together fill one power of two.
-  const uint64_t slot_wanted = size.value() <= kDefaultStack.value() &&
-                                       std::has_single_bit(size.value())
-                                   ? size.value()
-                                   : wanted;
-  const int shift =
-      slot_wanted <= (uint64_t{1} << kMinClassShift) ? kMinClassShift
-                                                     : std::bit_width(slot_wanted - 1);
+  const uint64_t slot_wanted =
+      size.value() <= kDefaultStack.value() && std::has_single_bit(size.value()) ? size.value()
+                                                                                 : wanted;
+  const int shift = slot_wanted <= (uint64_t{1} << kMinClassShift)
+                        ? kMinClassShift
+                        : std::bit_width(slot_wanted - 1);
   const int size_class = shift - kMinClassShift;
   const size_t slot_bytes = SlotBytes(size_class);
   SizeClass& c = classes_[size_class];
@@ -138,8 +138,7 @@ StackPool::Slab* StackPool::NewSlabRecord() {
   base::SpinLockHolder hold(records_mu_);
   if (records_left_ == 0) {
     constexpr size_t kChunk = 64 << 10;
-    void* chunk =
-        mmap(nullptr, kChunk, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void* chunk = mmap(nullptr, kChunk, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (chunk == MAP_FAILED) return nullptr;
     records_ = static_cast<char*>(chunk);
     records_left_ = kChunk / sizeof(Slab);

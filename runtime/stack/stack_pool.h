@@ -52,9 +52,9 @@ std::string_view GuardKindText(GuardKind kind);
 // Counts since the start, for reports.
 struct StackStats {
   uint64_t slabs = 0;
-  uint64_t slots_made = 0;       // ever handed out at least once
-  uint64_t unguarded = 0;        // made without a guard
-  ByteCount reserved;            // address space, not memory
+  uint64_t slots_made = 0;  // ever handed out at least once
+  uint64_t unguarded = 0;   // made without a guard
+  ByteCount reserved;       // address space, not memory
 };
 
 class StackPool {

@@ -1,4 +1,5 @@
-// The context switch: saves the callee-saved registers on the current stack, and goes on on another.
+// The context switch: saves the callee-saved registers on the current stack, and goes on on
+// another.
 //
 //   a saved stack, from its saved stack pointer up (x86-64):
 //

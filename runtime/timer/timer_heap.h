@@ -4,8 +4,8 @@
 //   TimerHeap<Node, NodeAccess> heap;     // NodeAccess::When(node), NodeAccess::Index(node)&
 //   heap.Push(n);  heap.Min();  heap.Remove(n);  heap.Update(n);
 //
-// 4-ary: half the levels of a binary heap, and the four children share a cache line of keys. Keys are
-// kept beside the pointers, so sifting touches no node but the ones it moves.
+// 4-ary: half the levels of a binary heap, and the four children share a cache line of keys. Keys
+// are kept beside the pointers, so sifting touches no node but the ones it moves.
 //
 // Memory:   grows by doubling from mmap, never by malloc: it is used with preemption off.
 // Threads:  one at a time, under the owner's lock.

@@ -1,5 +1,5 @@
-// main() for tests of the runtime's rooms: RUN_ALL_TESTS() runs on the main goroutine of a scheduler
-// with two Ps, or as many as PLIMSOLL_TEST_PROCS says.
+// main() for tests of the runtime's rooms: RUN_ALL_TESTS() runs on the main goroutine of a
+// scheduler with two Ps, or as many as PLIMSOLL_TEST_PROCS says.
 //
 // Death tests run in the "threadsafe" style: the child starts over, with a scheduler of its own.
 
