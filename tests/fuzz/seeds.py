@@ -1,6 +1,6 @@
 """Prints the seeds of one fuzz target, one a line, from container layouts.
 
-    seeds.py values|self_cgroup|mountinfo|detect|libcgroup LAYOUT...
+    seeds.py values|self_cgroup|mountinfo|detect|libcgroup|pressure LAYOUT...
 """
 import re
 import sys
@@ -11,6 +11,9 @@ READERS = {
     b"cpu.max": b"0", b"cpu.cfs_quota_us": b"1", b"cpu.cfs_period_us": b"2", b"memory.max": b"3",
     b"memory.high": b"3", b"memory.limit_in_bytes": b"3", b"pids.max": b"3", b"memory.stat": b"4",
 }
+
+# The same of pressure_fuzz.
+COUNTERS = {b"cpu.stat": b"0", b"cpu.pressure": b"1", b"memory.pressure": b"1", b"memory.events": b"2"}
 
 
 def entries(path):
@@ -45,6 +48,9 @@ def seeds(target, files):
         return [READERS[name] + text for name, text in values]
     if target == "detect":
         return [SEPARATOR.join([self_cgroup, mountinfo] + [text for _, text in values[:12]])]
+    if target == "pressure":
+        return [COUNTERS[name.rsplit(b"/", 1)[-1]] + text for name, text in files
+                if name.rsplit(b"/", 1)[-1] in COUNTERS]
     controllers = [text for name, text in files if name.endswith(b"cgroup.controllers")]
     return [SEPARATOR.join([by_name.get(b"proc/cgroups", b""), by_name.get(b"proc/mounts", b"")] + controllers)]
 
