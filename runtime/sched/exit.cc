@@ -89,7 +89,8 @@ bool Quiet() {
          sched.idle_p_count.load(std::memory_order_seq_cst) ==
              sched.procs.load(std::memory_order_relaxed) &&
          EarliestTimer() == kNever && !WorkSomewhere() &&
-         sched.goroutines.load(std::memory_order_relaxed) > 0 &&
+         (sched.goroutines.load(std::memory_order_relaxed) > 0 ||
+          sched.main_left.load(std::memory_order_relaxed)) &&
          !sched.frozen.load(std::memory_order_relaxed);
 }
 
@@ -105,6 +106,9 @@ bool CheckDeadlock() {
   if (foreign < 0) return false;  // a thread is being made, or /proc cannot be read
   // A foreign thread that has ended meanwhile may have readied somebody before.
   if (!Quiet() || sched.ps_taken.load(std::memory_order_seq_cst) != taken) return false;
+  if (sched.goroutines.load(std::memory_order_relaxed) == 0) {
+    base::Fatal("no goroutines (main called runtime.Goexit) - deadlock!");
+  }
   base::Fatal("all goroutines are asleep - deadlock!");
 }
 

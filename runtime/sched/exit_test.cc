@@ -1,11 +1,14 @@
 // How a process ends: each case is a child process of its own.
 
+#include <unistd.h>
+
 #include <stdexcept>
 #include <thread>
 
 #include "gtest/gtest.h"
 #include "plimsoll/alloc/base/check.h"
 #include "plimsoll/runtime/go.h"
+#include "plimsoll/runtime/sched/goexit.h"
 #include "plimsoll/runtime/sched/park.h"
 #include "plimsoll/runtime/sched/scheduler.h"
 
@@ -41,6 +44,30 @@ TEST_P(ExitDeathTest, TheProcessEndsWithMainsCodeWhileOthersRun) {
                           return 7;
                         }),
               testing::ExitedWithCode(7), "^$");
+}
+
+TEST_P(ExitDeathTest, WhenMainLeavesByGoexitTheOthersGoOn) {
+  EXPECT_EXIT(RunAsMain(GetParam(),
+                        [] {
+                          Go([] {
+                            for (int i = 0; i < 100; ++i) Yield();
+                            _exit(7);
+                          });
+                          Goexit();
+                          return 1;
+                        }),
+              testing::ExitedWithCode(7), "^$");
+}
+
+TEST_P(ExitDeathTest, WhenMainLeftByGoexitAndTheOthersEndThatIsADeadlockOfItsOwn) {
+  EXPECT_EXIT(RunAsMain(GetParam(),
+                        [] {
+                          Go([] { Yield(); });
+                          Goexit();
+                          return 1;
+                        }),
+              testing::ExitedWithCode(2),
+              "^fatal error: no goroutines \\(main called runtime.Goexit\\) - deadlock!\n");
 }
 
 TEST_P(ExitDeathTest, AllAsleepIsADeadlockWithGosText) {

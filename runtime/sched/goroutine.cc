@@ -166,8 +166,7 @@ void ReapG(M* m, G* g) {
   }
 }
 
-// Leaves the current goroutine for good.
-[[noreturn]] static void ExitGoroutine() {
+void ExitGoroutine() {
   M* m = CurrentM();
   m->no_preempt = 1;
   G* g = m->g;

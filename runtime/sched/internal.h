@@ -51,6 +51,7 @@ struct Scheduler {
   std::atomic<int32_t> own_threads{0};  // of this process, that can never Ready from outside
 
   std::atomic<int64_t> goroutines{0};
+  std::atomic<bool> main_left{false};  // main called Goexit
   std::atomic<uint64_t> next_id{1};
   std::atomic<int32_t> blocking_calls{0};
 
@@ -77,6 +78,9 @@ void FinishSwitch(M* m);
 void SwitchTo(M* m, G* from, G* to, bool last = false);
 // Takes dead goroutines from this P's list to the shared one when it has many.
 void ReapG(M* m, G* g);
+
+// Leaves the current goroutine for good. Its destructors have run.
+[[noreturn]] void ExitGoroutine();
 
 // --- scheduler.cc: finding work, idling, waking.
 

@@ -284,6 +284,9 @@ top:
   if (earliest != kNever && sched.poll_until.load(std::memory_order_seq_cst) > earliest) {
     sched.source->Break();
   }
+  // The one in the source went there while others ran: who goes to sleep last asks for a deadlock.
+  // Where it cannot tell, the other one is to ask again in a while.
+  if (earliest == kNever && !CheckDeadlock()) sched.source->Break();
   StopM(m);
   goto top;
 }
