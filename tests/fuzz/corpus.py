@@ -37,7 +37,7 @@ def main():
         inputs.sort(key=lambda data: (len(data), data))
         with open(corpora[0], "w", encoding="ascii") as out:
             # What is long is rarely new to a reader and always a burden to a repository.
-            out.writelines(escape(data) + "\n" for data in inputs if 0 < len(data) <= 1024)
+            out.writelines(escape(data) + "\n" for data in inputs if 0 < len(data) <= 400)
 
 
 main()
