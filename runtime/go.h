@@ -87,6 +87,9 @@ void Go(F&& f, GoOptions options = {}) {
   if (!TryGo(std::forward<F>(f), options)) internal::FatalNoStack();
 }
 
+// Goes behind every other runnable goroutine of this P. Returns at once where there is none.
+void Yield();
+
 }  // namespace plimsoll
 
 #endif  // PLIMSOLL_RUNTIME_GO_H_

@@ -260,3 +260,9 @@ void FatalNoStack() {
 }
 
 }  // namespace plimsoll::internal
+
+namespace plimsoll {
+
+void Yield() { sched::Yield(); }
+
+}  // namespace plimsoll
