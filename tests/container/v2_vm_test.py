@@ -21,7 +21,7 @@ import scratch_container
 
 PLIMSOLL, PROBE, INIT = sys.argv[1:4]
 MIB = 1 << 20
-LIMIT_S = 600  # 12 s will do; on a starved machine, booting alone has taken 80
+LIMIT_S = 600  # took 25 to 52 s at a load of 17 to 38 on two CPUs; niced, booting alone took 80
 
 
 def find_kernel():
