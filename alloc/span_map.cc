@@ -1,12 +1,10 @@
 #include "plimsoll/alloc/span_map.h"
 
-#include <new>
-
 #include "plimsoll/alloc/backing/mmap_pages.h"
 
 namespace plimsoll::alloc {
 
-constinit std::atomic<Region*> regions[kRegions] = {};
+constinit Region* regions[kRegions] = {};
 
 void SetSpan(uintptr_t base, size_t pages, Span* span) {
   for (size_t i = 0; i < pages; ++i) {
@@ -17,7 +15,7 @@ void SetSpan(uintptr_t base, size_t pages, Span* span) {
 }
 
 Region* MakeRegion(uintptr_t address) {
-  std::atomic<Region*>& entry = regions[(address >> kRegionShift) & (kRegions - 1)];
+  std::atomic_ref<Region*> entry = RegionEntry(address);
   if (Region* made = entry.load(std::memory_order_acquire)) return made;
   MmapPages pages;
   constexpr size_t kGuard = 4096;

@@ -37,14 +37,20 @@ struct Region {
 };
 
 // 32 MiB of addresses in .bss, of which a page for each 32 GiB of heap is ever touched.
-[[gnu::visibility("hidden")]] extern constinit std::atomic<Region*> regions[kRegions];
+// Plain pointers, touched through atomic_ref alone: a compiler would work through four million
+// constant initialisers of atomics.
+[[gnu::visibility("hidden")]] extern constinit Region* regions[kRegions];
+
+inline std::atomic_ref<Region*> RegionEntry(uintptr_t address) {
+  // An address beyond 48 bits wraps into some region; those who care compare with the span's base.
+  return std::atomic_ref<Region*>(regions[(address >> kRegionShift) & (kRegions - 1)]);
+}
 
 inline Region* FindRegion(uintptr_t address) {
-  return regions[(address >> kRegionShift) & (kRegions - 1)].load(std::memory_order_acquire);
+  return RegionEntry(address).load(std::memory_order_acquire);
 }
 
 inline Span* FindSpan(uintptr_t address) {
-  // An address beyond 48 bits wraps into some region; those who care compare with the span's base.
   const Region* region = FindRegion(address);
   if (region == nullptr) [[unlikely]]
     return nullptr;

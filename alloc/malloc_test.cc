@@ -1,0 +1,284 @@
+// malloc.cc as a binary's malloc: this test runs on it. Under a sanitizer, whose malloc cannot be
+// replaced, it is skipped.
+#include <dlfcn.h>
+#include <errno.h>
+#include <gtest/gtest.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <new>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "plimsoll/alloc/heap.h"
+
+extern "C" void free_sized(void* p, size_t size) __attribute__((weak));
+extern "C" void free_aligned_sized(void* p, size_t alignment, size_t size) __attribute__((weak));
+extern "C" void cfree(void* p) __attribute__((weak));
+
+namespace plimsoll {
+namespace {
+
+class MallocTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    // Where another malloc was linked in, nobody has asked our heap for a page.
+    if (Heap::Stats().mapped.value() == 0) GTEST_SKIP() << "the process runs on another malloc";
+  }
+};
+using MallocDeathTest = MallocTest;
+
+// Keeps the compiler from knowing what malloc answers.
+template <typename T>
+T Opaque(T value) {
+  asm volatile("" : "+r"(value));
+  return value;
+}
+
+uint64_t ResidentBytes() {
+  FILE* f = fopen("/proc/self/statm", "r");
+  unsigned long size = 0;
+  unsigned long resident = 0;
+  EXPECT_EQ(fscanf(f, "%lu %lu", &size, &resident), 2);
+  fclose(f);
+  return resident * 4096;
+}
+
+TEST_F(MallocTest, EveryEntryPointAnswersAlignedUsableMemory) {
+  void* p;
+  std::vector<void*> all = {malloc(100),
+                            calloc(10, 10),
+                            realloc(nullptr, 100),
+                            memalign(64, 100),
+                            aligned_alloc(64, 128),
+                            valloc(100),
+                            pvalloc(100),
+                            reallocarray(nullptr, 10, 10)};
+  ASSERT_EQ(posix_memalign(&p, 4096, 100), 0);
+  all.push_back(p);
+  for (void* q : all) {
+    ASSERT_NE(q, nullptr);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(q) % 16, 0u);
+    ASSERT_GE(malloc_usable_size(q), 100u);
+    memset(q, 1, malloc_usable_size(q));
+  }
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(all[3]) % 64, 0u);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(all[5]) % 4096, 0u);
+  EXPECT_EQ(malloc_usable_size(all[6]) % 4096, 0u);
+  for (void* q : all) free(q);
+  if (free_sized != nullptr) free_sized(malloc(100), 100);
+  if (free_aligned_sized != nullptr) free_aligned_sized(aligned_alloc(64, 100), 64, 100);
+  if (cfree != nullptr) cfree(malloc(1));
+}
+
+TEST_F(MallocTest, ZeroBytesAreAPointerOfTheirOwn) {
+  void* a = Opaque(malloc(0));
+  void* b = Opaque(malloc(0));
+  EXPECT_NE(a, nullptr);
+  EXPECT_NE(a, b);
+  free(a);
+  EXPECT_EQ(realloc(b, 0), nullptr);  // frees, as glibc's does
+}
+
+TEST_F(MallocTest, WhatCannotBeIsENOMEMOrEINVAL) {
+  const size_t huge = Opaque(static_cast<size_t>(PTRDIFF_MAX) + 1);
+  const size_t half = Opaque(SIZE_MAX / 2 + 1);
+  void* kept = malloc(10);
+  const struct {
+    const char* what;
+    void* (*call)(size_t, size_t, void*);
+  } kCases[] = {
+      {"malloc", [](size_t n, size_t, void*) { return malloc(n); }},
+      {"calloc overflow", [](size_t, size_t n, void*) { return calloc(n, 2); }},
+      {"calloc", [](size_t n, size_t, void*) { return calloc(n, 1); }},
+      {"realloc", [](size_t n, size_t, void* p) { return realloc(p, n); }},
+      {"reallocarray", [](size_t, size_t n, void* p) { return reallocarray(p, n, 2); }},
+      {"memalign", [](size_t n, size_t, void*) { return memalign(64, n); }},
+      {"pvalloc", [](size_t, size_t, void*) { return pvalloc(Opaque(SIZE_MAX - 10)); }},
+  };
+  for (const auto& c : kCases) {
+    errno = 0;
+    EXPECT_EQ(c.call(huge, half, kept), nullptr) << c.what;
+    EXPECT_EQ(errno, ENOMEM) << c.what;
+  }
+  free(kept);
+  void* p = this;
+  EXPECT_EQ(posix_memalign(&p, 3, 8), EINVAL);
+  EXPECT_EQ(posix_memalign(&p, 4, 8), EINVAL);  // no multiple of a pointer
+  errno = EBADF;
+  EXPECT_EQ(posix_memalign(&p, 64, huge), ENOMEM);
+  EXPECT_EQ(errno, EBADF);
+  EXPECT_EQ(p, this);
+  EXPECT_EQ(aligned_alloc(Opaque(size_t{24}), 48), nullptr);
+  EXPECT_EQ(errno, EINVAL);
+}
+
+TEST_F(MallocTest, FreeKeepsErrno) {
+  std::vector<void*> held;
+  for (size_t size = 1; size < 4'000'000; size = size * 3 + 1) held.push_back(malloc(size));
+  errno = EBADF;
+  for (void* p : held) free(p);
+  EXPECT_EQ(errno, EBADF);
+}
+
+TEST_F(MallocTest, NewAndDeleteInEveryForm) {
+  struct alignas(256) Wide {
+    char bytes[300];
+  };
+  delete Opaque(new int(5));
+  delete[] Opaque(new double[1000]);
+  Wide* wide = Opaque(new Wide);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(wide) % 256, 0u);
+  delete wide;
+  delete[] Opaque(new Wide[3]);
+  EXPECT_EQ(operator new(Opaque(SIZE_MAX / 2), std::nothrow), nullptr);
+  EXPECT_THROW((void)operator new(Opaque(SIZE_MAX / 4)), std::bad_alloc);
+  EXPECT_THROW((void)operator new(Opaque(SIZE_MAX / 4), std::align_val_t(64)), std::bad_alloc);
+}
+
+TEST_F(MallocTest, TheNewHandlerGetsItsChances) {
+  static int calls = 0;
+  std::set_new_handler([] {
+    if (++calls == 3) std::set_new_handler(nullptr);
+  });
+  EXPECT_THROW((void)operator new(Opaque(SIZE_MAX / 4)), std::bad_alloc);
+  EXPECT_EQ(calls, 3);
+}
+
+TEST_F(MallocTest, InfoIsJsonAndMallinfoCountsWhatIsHeld) {
+  const size_t before = mallinfo2().uordblks;
+  std::vector<void*> held;
+  for (int i = 0; i < 1000; ++i) held.push_back(Opaque(malloc(1000)));
+  EXPECT_GE(mallinfo2().uordblks, before + 1'000'000);
+  char* text = nullptr;
+  size_t size = 0;
+  FILE* f = open_memstream(&text, &size);
+  EXPECT_EQ(malloc_info(0, f), 0);
+  fclose(f);
+  EXPECT_EQ(text[0], '{');
+  EXPECT_NE(strstr(text, "\"live_bytes\": "), nullptr);
+  free(text);
+  for (void* p : held) free(p);
+  EXPECT_GE(malloc_trim(0), 0);
+}
+
+pthread_key_t late_key;
+int late_rounds;
+
+// Runs in every round of key destruction that there is, and allocates in each.
+void LateDestructor(void* value) {
+  free(value);
+  void* p = malloc(333);
+  memset(p, 1, 333);
+  if (++late_rounds < 10) pthread_setspecific(late_key, p);
+}
+
+TEST_F(MallocTest, DestructorsMayAllocateWhenTheThreadsCacheIsGone) {
+  ASSERT_EQ(pthread_key_create(&late_key, &LateDestructor), 0);
+  for (int i = 0; i < 50; ++i) {
+    late_rounds = 0;
+    std::thread([] { pthread_setspecific(late_key, malloc(10)); }).join();
+    EXPECT_GE(late_rounds, 2);
+  }
+  pthread_key_delete(late_key);
+}
+
+TEST_F(MallocTest, TenThousandThreadsLeaveLittleMoreThanAThousand) {
+  auto spawn = [](int count) {
+    for (int i = 0; i < count; ++i) {
+      std::thread([] {
+        std::vector<void*> held;
+        for (size_t size = 8; size < 5000; size += 300) held.push_back(malloc(size));
+        for (void* p : held) free(p);
+      }).join();
+    }
+  };
+  spawn(1000);
+  const uint64_t after_1000 = ResidentBytes();
+  spawn(9000);
+  EXPECT_LE(ResidentBytes(), after_1000 + (1 << 20));
+}
+
+TEST_F(MallocTest, ForkedChildrenOfABusyProgramAllocateAndFree) {
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> busy;
+  for (int t = 0; t < 3; ++t) {
+    busy.emplace_back([&stop, t] {
+      unsigned n = t;
+      std::vector<void*> held(200, nullptr);
+      while (!stop.load(std::memory_order_relaxed)) {
+        n = n * 1664525 + 1013904223;
+        void*& slot = held[n % 200];
+        free(slot);
+        slot = malloc((n >> 16) % (n % 50 == 0 ? 200'000 : 2000));
+      }
+      for (void* p : held) free(p);
+    });
+  }
+  void* inherited = malloc(500);
+  for (int i = 0; i < 60; ++i) {
+    const pid_t child = fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      free(inherited);
+      std::vector<void*> held;
+      for (int k = 0; k < 300; ++k) held.push_back(malloc(k * 97));
+      for (void* p : held) free(p);
+      std::thread([] { free(malloc(10'000)); }).join();
+      _exit(0);
+    }
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    ASSERT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "status " << status;
+  }
+  stop = true;
+  for (std::thread& thread : busy) thread.join();
+  free(inherited);
+}
+
+TEST_F(MallocDeathTest, WithoutAddressSpaceMallocAnswersNullAndTheProgramGoesOn) {
+  EXPECT_EXIT(
+      {
+        struct rlimit limit = {};
+        getrlimit(RLIMIT_AS, &limit);
+        limit.rlim_cur = uint64_t{400} << 20;
+        setrlimit(RLIMIT_AS, &limit);
+        std::vector<void*> held;
+        held.reserve(100'000);
+        errno = 0;
+        for (;;) {
+          void* p = malloc(100'000);
+          if (p == nullptr) break;
+          held.push_back(p);
+        }
+        const bool told = errno == ENOMEM;
+        for (void* p : held) free(p);
+        void* again = malloc(100'000);
+        _exit(told && held.size() > 1000 && again != nullptr ? 0 : 1);
+      },
+      testing::ExitedWithCode(0), "");
+}
+
+TEST_F(MallocDeathTest, ADoubleFreeEndsTheProgramWithOneLine) {
+  EXPECT_EXIT(
+      {
+        void* p = Opaque(malloc(40));
+        const auto address = Opaque(reinterpret_cast<uintptr_t>(p));
+        free(p);
+        free(reinterpret_cast<void*>(address));
+      },
+      testing::ExitedWithCode(2), "fatal error: free: double free of 0x");
+}
+
+}  // namespace
+}  // namespace plimsoll
