@@ -84,8 +84,7 @@ namespace {
 
 // Nobody runs, and nothing that the scheduler knows of could change that.
 bool Quiet() {
-  return !sched.source->HasWaiters() &&
-         sched.blocking_calls.load(std::memory_order_seq_cst) == 0 &&
+  return !sched.source->HasWaiters() && sched.blocking_calls.load(std::memory_order_seq_cst) == 0 &&
          sched.idle_p_count.load(std::memory_order_seq_cst) ==
              sched.procs.load(std::memory_order_relaxed) &&
          EarliestTimer() == kNever && !WorkSomewhere() &&

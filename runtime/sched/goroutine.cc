@@ -120,8 +120,8 @@ void SanitizerThreadStart([[maybe_unused]] G* g0) {
   }
   g0->stack.lo = reinterpret_cast<uintptr_t>(base);
   g0->stack.hi = g0->stack.lo + size;
-  // While a goroutine runs, ASan takes its stack for the thread's: what only this one points to would
-  // look leaked.
+  // While a goroutine runs, ASan takes its stack for the thread's: what only this one points to
+  // would look leaked.
   __lsan_register_root_region(base, size);
 #endif
 }
@@ -134,8 +134,8 @@ void FinishSwitch(M* m) {
 }
 
 void SwitchTo(M* m, G* from, G* to, bool last) {
-  // by g.h (3). The addresses are the thread's own, read once when the M began: a compiler's copy of
-  // &errno or of __cxa_get_globals()'s result would be the old thread's after the switch.
+  // by g.h (3). The addresses are the thread's own, read once when the M began: a compiler's copy
+  // of &errno or of __cxa_get_globals()'s result would be the old thread's after the switch.
   from->eh = *m->eh;
   from->saved_errno = *m->errno_address;
   *m->eh = to->eh;
@@ -205,8 +205,7 @@ bool Spawn(const EntryOps& ops, void* closure, const GoOptions& options) {
   PLIMSOLL_CHECK(sched::sched.started.load(std::memory_order_acquire),
                  "Go needs a running plimsoll::Main");
   // A closure that would fill the stack gets its size on top.
-  uint64_t size = options.stack.value() != 0 ? options.stack.value()
-                                             : stack::kDefaultStack.value();
+  uint64_t size = options.stack.value() != 0 ? options.stack.value() : stack::kDefaultStack.value();
   const bool big_closure = ops.size > (16 << 10);
   if (big_closure) size += ops.size + ops.align;
 
@@ -214,7 +213,8 @@ bool Spawn(const EntryOps& ops, void* closure, const GoOptions& options) {
   {
     sched::NoPreempt guard;
     M* m = CurrentM();
-    g = size == stack::kDefaultStack.value() ? sched::TakeDefaultG(m) : sched::NewG(ByteCount(size));
+    g = size == stack::kDefaultStack.value() ? sched::TakeDefaultG(m)
+                                             : sched::NewG(ByteCount(size));
     if (g == nullptr) return false;
     g->id = sched::NewId(m);
   }
@@ -236,8 +236,8 @@ bool Spawn(const EntryOps& ops, void* closure, const GoOptions& options) {
   g->eh = {};
   g->saved_errno = 0;
   g->reason = sched::WaitReason::kNone;
-  const size_t label = options.label.size() < sizeof(g->label) - 1 ? options.label.size()
-                                                                   : sizeof(g->label) - 1;
+  const size_t label =
+      options.label.size() < sizeof(g->label) - 1 ? options.label.size() : sizeof(g->label) - 1;
   if (label > 0) memcpy(g->label, options.label.data(), label);
   g->label[label] = '\0';
 
@@ -258,8 +258,8 @@ bool Spawn(const EntryOps& ops, void* closure, const GoOptions& options) {
 }
 
 void FatalNoStack() {
-  base::Fatal("runtime: cannot allocate memory for a goroutine's stack (", sched::GetStats().goroutines,
-              " goroutines)");
+  base::Fatal("runtime: cannot allocate memory for a goroutine's stack (",
+              sched::GetStats().goroutines, " goroutines)");
 }
 
 }  // namespace plimsoll::internal

@@ -31,7 +31,7 @@ struct Scheduler {
 
   std::atomic<int32_t> spinning{0};
   std::atomic<int32_t> procs{0};
-  P* all_ps[kMaxProcs] = {};          // [0, procs) are set before procs is
+  P* all_ps[kMaxProcs] = {};  // [0, procs) are set before procs is
   std::atomic<uint32_t> m_count{0};
   bool may_spin = true;
   void (*on_thread_start)(unsigned m) = nullptr;
@@ -84,8 +84,8 @@ void ReapG(M* m, G* g);
 
 // --- scheduler.cc: finding work, idling, waking.
 
-// The next to run on this P, or null for none. On a parking goroutine's stack, where no timer's function
-// may run since the commit has not, it may be g0.
+// The next to run on this P, or null for none. On a parking goroutine's stack, where no timer's
+// function may run since the commit has not, it may be g0.
 G* PickLocal(M* m, P* p);
 // The loop of an M's g0. Never returns.
 [[noreturn]] void ScheduleLoop(M* m);
@@ -131,8 +131,8 @@ void WakeSysmon();
 // --- exit.cc
 
 [[noreturn]] void ExitProcess(int code);
-// Called by an M about to wait for ever: Fatal if nobody could ever wake anything again. False: that
-// could not be told now, so ask again soon.
+// Called by an M about to wait for ever: Fatal if nobody could ever wake anything again. False:
+// that could not be told now, so ask again soon.
 bool CheckDeadlock();
 [[noreturn]] void StayFrozen();
 
