@@ -51,6 +51,7 @@ double CpuSeconds();
 // The suites.
 std::span<const Bench> SchedBenches();
 std::span<const Bench> ChanBenches();
+std::span<const Bench> NetBenches();
 
 }  // namespace plimsoll::bench
 

@@ -17,6 +17,7 @@ using plimsoll::bench::Bench;
 constexpr std::span<const Bench> (*kSuites[])() = {
     plimsoll::bench::SchedBenches,
     plimsoll::bench::ChanBenches,
+    plimsoll::bench::NetBenches,
 };
 
 void Help(std::FILE* to) {
