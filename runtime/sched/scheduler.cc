@@ -40,6 +40,16 @@ FutexSource& DefaultSource() {
   return *source;
 }
 
+void FullFence() {
+  // TSan does not know fences; what it checks here goes through the seq_cst operations beside this one.
+#pragma GCC diagnostic push
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wtsan"
+#endif
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+#pragma GCC diagnostic pop
+}
+
 uint64_t NextRandom(P* p) {
   uint64_t x = p->random;
   x ^= x << 13;
@@ -429,7 +439,7 @@ void InjectList(M* m, GList& list) {
 void WakeIfIdle() {
   // By (2): the queue store before this fence, the two loads after it. Pairs with the seq_cst
   // fetch_sub of StopSpinning, after which the sleeper looks at the queues.
-  std::atomic_thread_fence(std::memory_order_seq_cst);
+  FullFence();
   if (sched.idle_p_count.load(std::memory_order_relaxed) == 0) return;
   if (sched.spinning.load(std::memory_order_relaxed) != 0) return;
   int32_t none = 0;
