@@ -12,9 +12,9 @@ fi
 object=$(mktemp)
 trap 'rm -f "$object"' EXIT
 clang-19 --target=aarch64-linux-gnu -c "$source" -o "$object"
-symbols=$(nm "$object")
+symbols=$(readelf -sW "$object")
 for symbol in plimsoll_switch plimsoll_goroutine_start; do
-  if ! grep -q " T $symbol\$" <<<"$symbols"; then
+  if ! grep -Eq "FUNC +GLOBAL +DEFAULT +[0-9]+ $symbol\$" <<<"$symbols"; then
     echo "$source does not define $symbol"
     exit 1
   fi
