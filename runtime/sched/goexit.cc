@@ -7,6 +7,7 @@
 
 #include "plimsoll/alloc/base/check.h"
 #include "plimsoll/runtime/sched/internal.h"
+#include "plimsoll/runtime/sched/sanitizer.h"
 
 namespace plimsoll {
 namespace {
@@ -33,6 +34,7 @@ void Goexit() {
   auto* unwinding = new _Unwind_Exception{};
   std::memcpy(&unwinding->exception_class, "PLMSEXIT", sizeof(unwinding->exception_class));
   unwinding->exception_cleanup = Swallowed;
+  sched::SanitizerBeforeUnwind();
   _Unwind_ForcedUnwind(unwinding, Stop, nullptr);
   base::Fatal("Goexit: the stack cannot be unwound");
 }

@@ -65,6 +65,13 @@ inline void SanitizerAfterSwitch([[maybe_unused]] G* g) {
 #endif
 }
 
+// Before frames are left without their epilogues: ASan sees that for a throw, not for a forced unwind.
+inline void SanitizerBeforeUnwind() {
+#ifdef PLIMSOLL_ASAN
+  __asan_handle_no_return();
+#endif
+}
+
 // On a thread's own stack, before it runs its first goroutine.
 void SanitizerThreadStart(G* g0);
 
