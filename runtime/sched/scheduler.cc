@@ -259,10 +259,11 @@ top:
   // Wait: in the idle source if nobody does, else on our own word.
   const int64_t earliest = EarliestTimer();
   if (sched.last_poll_ns.exchange(0, std::memory_order_seq_cst) != 0) {
-    sched.poll_until.store(earliest, std::memory_order_seq_cst);
-    // A timer that came after EarliestTimer() looked either sees poll_until, or is seen here.
-    const int64_t now = NowNanos();
+    // Until here poll_until is kNever, and whoever arms a timer breaks our wait. It must then be the
+    // very deadline we wait for: with an earlier one there, a timer armed between the two tells nobody.
     const int64_t deadline = EarliestTimer();
+    sched.poll_until.store(deadline, std::memory_order_seq_cst);
+    const int64_t now = NowNanos();
     int64_t wait = -1;
     if (deadline != kNever) wait = deadline > now ? deadline - now : 0;
     if (WorkSomewhere()) wait = 0;

@@ -440,6 +440,19 @@ TEST(TimerTest, ArmAndDisarmRaceWithFiringWithoutLosingARun) {
   EXPECT_EQ(runs.load() + prevented, armed);
 }
 
+TEST(TimerTest, ATimerArmedWhileAnotherThreadGoesToWaitIsNotMissed) {
+  // The other M goes to wait for one deadline while this one moves it away and brings a nearer one:
+  // a poller that tells another deadline than it waits for sleeps for an hour here.
+  SchedTimer moving([](void*, int64_t) {}, nullptr);
+  for (int i = 0; i < 3'000; ++i) {
+    moving.Arm(NowNanos() + i % 3'000);
+    moving.Arm(NowNanos() + 3'600'000'000'000);
+    WakeClaim claim;
+    ASSERT_EQ(ParkUntil(WaitReason::kSleep, NowNanos() + 20'000, claim, nullptr, nullptr),
+              WakeClaim::kTimedOut);
+  }
+}
+
 TEST(ParkUntilTest, ReturnsWhoWon) {
   WakeClaim nobody;
   const int64_t start = NowNanos();
