@@ -134,7 +134,7 @@ bool WatchPs(int64_t now, Seen* seen) {
       s.tick_when_queued = tick;
       // Its timers are late: it runs something long.
       const int64_t when = p->next_when.load(std::memory_order_relaxed);
-      if (when + 1'000'000 < now && when != kNever &&
+      if (when != kNever && when < now - 1'000'000 &&
           sched.idle_p_count.load(std::memory_order_relaxed) > 0) {
         WakeIfIdle();
         did = true;
