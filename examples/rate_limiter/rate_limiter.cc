@@ -16,6 +16,12 @@ int main(int argc, char** argv) {
     constexpr absl::Duration kPeriod = absl::Milliseconds(5);
     plimsoll::Channel<std::monostate> bucket(3);
     for (int i = 0; i < 3; ++i) bucket.Send({});
+    int request = 0;
+    while (bucket.TryRecv().status == plimsoll::RecvStatus::kValue) {
+      std::printf("request %d\n", ++request);
+    }
+
+    const absl::Time start = absl::Now();
     plimsoll::Go([bucket, ticker = plimsoll::Ticker(kPeriod)] {
       for (auto tick : ticker.C()) {
         (void)tick;
@@ -23,11 +29,9 @@ int main(int argc, char** argv) {
         plimsoll::Select(plimsoll::OnSend(bucket, {}), plimsoll::Default());
       }
     });
-
-    const absl::Time start = absl::Now();
-    for (int request = 1; request <= 6; ++request) {
+    while (request < 6) {
       bucket.Recv();
-      std::printf("request %d\n", request);
+      std::printf("request %d\n", ++request);
     }
     std::printf("three were made to wait: %s\n", absl::Now() - start >= 2 * kPeriod ? "yes" : "no");
     return 0;
