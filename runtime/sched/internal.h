@@ -39,7 +39,8 @@ struct Scheduler {
   // The poller's role: last_poll_ns is 0 while an M waits in the idle source.
   IdleSource* source = nullptr;
   std::atomic<int64_t> last_poll_ns{1};
-  std::atomic<int64_t> poll_until{kNever};  // when that M will wake by itself; kNever while none waits
+  std::atomic<int64_t> poll_until{
+      kNever};  // when that M will wake by itself; kNever while none waits
 
   // Sysmon sleeps for good while every P is idle.
   std::atomic<uint32_t> sysmon_sleeps{0};

@@ -65,7 +65,8 @@ inline void SanitizerAfterSwitch([[maybe_unused]] G* g) {
 #endif
 }
 
-// Before frames are left without their epilogues: ASan sees that for a throw, not for a forced unwind.
+// Before frames are left without their epilogues: ASan sees that for a throw, not for a forced
+// unwind.
 inline void SanitizerBeforeUnwind() {
 #ifdef PLIMSOLL_ASAN
   __asan_handle_no_return();

@@ -41,7 +41,8 @@ FutexSource& DefaultSource() {
 }
 
 void FullFence() {
-  // TSan does not know fences; what it checks here goes through the seq_cst operations beside this one.
+  // TSan does not know fences; what it checks here goes through the seq_cst operations beside this
+  // one.
 #pragma GCC diagnostic push
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wtsan"
@@ -259,8 +260,9 @@ top:
   // Wait: in the idle source if nobody does, else on our own word.
   const int64_t earliest = EarliestTimer();
   if (sched.last_poll_ns.exchange(0, std::memory_order_seq_cst) != 0) {
-    // Until here poll_until is kNever, and whoever arms a timer breaks our wait. It must then be the
-    // very deadline we wait for: with an earlier one there, a timer armed between the two tells nobody.
+    // Until here poll_until is kNever, and whoever arms a timer breaks our wait. It must then be
+    // the very deadline we wait for: with an earlier one there, a timer armed between the two tells
+    // nobody.
     const int64_t deadline = EarliestTimer();
     sched.poll_until.store(deadline, std::memory_order_seq_cst);
     const int64_t now = NowNanos();
