@@ -28,7 +28,7 @@ const container::Limits* start_limits = nullptr;
 // What PLIMSOLL_LOG asks for.
 bool ReportWanted() {
   const char* log = getenv("PLIMSOLL_LOG");
-  if (log == nullptr || std::string_view(log) == "text") return true;
+  if (log == nullptr || *log == '\0' || std::string_view(log) == "text") return true;
   if (std::string_view(log) == "off") return false;
   base::RawLog("plimsoll: PLIMSOLL_LOG=\"", log, "\" is none of text, off; taken as text");
   return true;
@@ -83,6 +83,9 @@ void RunMain(int, char**, const EntryOps& entry, void* closure, const int* exit_
   const int procs = limits.procs.value < 1                  ? 1
                     : limits.procs.value > sched::kMaxProcs ? sched::kMaxProcs
                                                             : limits.procs.value;
+  if (procs != limits.procs.value) {
+    base::RawLog("plimsoll: P = ", procs, " is used: ", limits.procs.value, " is out of range");
+  }
   sched::Run({.procs = procs,
               // With one CPU or less, time spent looking for work is taken from the work.
               .may_spin = Cpus(limits) > 1.0,

@@ -18,7 +18,8 @@ bool QueueGlobally(G* g, void*) {
 void EnterBlockingCall() {
   M* m = CurrentM();
   if (m == nullptr) return;
-  PLIMSOLL_CHECK(!m->g->is_system_stack && m->p != nullptr, "BlockingCall within a BlockingCall");
+  if (m->blocking_depth++ > 0) return;  // within another: the P is given up already
+  PLIMSOLL_CHECK(!m->g->is_system_stack && m->p != nullptr, "BlockingCall on a system stack");
   ++m->no_preempt;  // the P that a preemption would take is not ours any more
   P* p = m->p;
   m->p = nullptr;
@@ -32,7 +33,7 @@ void EnterBlockingCall() {
 
 void ExitBlockingCall() {
   M* m = CurrentM();
-  if (m == nullptr) return;
+  if (m == nullptr || --m->blocking_depth > 0) return;
   P* p = m->syscall_p;
   m->syscall_p = nullptr;
   PStatus expected = PStatus::kSyscall;
@@ -48,6 +49,10 @@ void ExitBlockingCall() {
   }
   sched.blocking_calls.fetch_sub(1, std::memory_order_seq_cst);
   --m->no_preempt;
+  // Its slice is over: without this, one call after the other would keep its P for ever.
+  if (m->no_preempt == 0 && m->p->preempt.load(std::memory_order_relaxed)) {
+    Yield();
+  }
 }
 
 }  // namespace plimsoll::sched

@@ -33,12 +33,30 @@ struct DirEntry {
   char name[1];
 };
 
+// How many threads the kernel says there are; -1 when /proc cannot be read. Unlike a listing of
+// /proc/self/task, which ends early where a thread ends under it, this is exact.
+int ThreadsByStat() {
+  const int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return -1;
+  char text[512] = {};
+  const ssize_t n = read(fd, text, sizeof(text) - 1);
+  close(fd);
+  if (n <= 0) return -1;
+  const char* at = strrchr(text, ')');  // the name may hold anything
+  for (int field = 2; at != nullptr && field < 20; ++field) {
+    at = strchr(at + 1, ' ');
+  }
+  return at != nullptr ? atoi(at + 1) : -1;
+}
+
 // Threads of this process that are not ours and could call Ready: -1 when /proc cannot be read.
 // jemalloc's background threads never do.
 int ForeignThreads() {
   const int dir = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (dir < 0) return -1;
   int threads = 0;
+  int listed = 0;
+  const int own = sched.own_threads.load(std::memory_order_seq_cst);
   alignas(DirEntry) char buffer[2048];
   for (;;) {
     const long n = syscall(SYS_getdents64, dir, buffer, sizeof(buffer));
@@ -47,6 +65,7 @@ int ForeignThreads() {
       const auto* entry = reinterpret_cast<const DirEntry*>(buffer + at);
       at += entry->length;
       if (entry->name[0] == '.') continue;
+      ++listed;
       char path[64] = {};
       strncpy(path, entry->name, 32);
       strcat(path, "/comm");
@@ -59,10 +78,15 @@ int ForeignThreads() {
     }
   }
   close(dir);
+  // A thread that began or ended meanwhile: ask again.
+  if (listed != ThreadsByStat() || sched.threads_in_making.load(std::memory_order_seq_cst) != 0 ||
+      own != sched.own_threads.load(std::memory_order_seq_cst)) {
+    return -1;
+  }
 #ifdef PLIMSOLL_TSAN
   --threads;  // TSan's own, which wakes nobody
 #endif
-  return threads - sched.own_threads.load(std::memory_order_relaxed);
+  return threads - own;
 }
 
 }  // namespace

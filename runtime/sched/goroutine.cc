@@ -206,6 +206,7 @@ bool Spawn(const EntryOps& ops, void* closure, const GoOptions& options) {
                  "Go needs a running plimsoll::Main");
   // A closure that would fill the stack gets its size on top.
   uint64_t size = options.stack.value() != 0 ? options.stack.value() : stack::kDefaultStack.value();
+  if (size > (uint64_t{1} << stack::kMaxClassShift)) return false;  // also: no overflow below
   const bool big_closure = ops.size > (16 << 10);
   if (big_closure) size += ops.size + ops.align;
 

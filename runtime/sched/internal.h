@@ -49,7 +49,8 @@ struct Scheduler {
   // The thread that makes threads.
   std::atomic<uint32_t> maker_requests{0};
   std::atomic<uint64_t> thread_failures{0};
-  std::atomic<int32_t> own_threads{0};  // of this process, that can never Ready from outside
+  std::atomic<int32_t> threads_in_making{0};  // counted in own_threads, maybe not yet there
+  std::atomic<int32_t> own_threads{0};        // of this process, that can never Ready from outside
 
   std::atomic<int64_t> goroutines{0};
   std::atomic<bool> main_left{false};  // main called Goexit

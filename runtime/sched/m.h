@@ -35,6 +35,7 @@ struct alignas(128) M : MHead {
   G g0;
   P* next_p = nullptr;                 // given by who wakes us; guarded by the park word's order
   P* syscall_p = nullptr;              // the P we left in kSyscall
+  int32_t blocking_depth = 0;          // of BlockingCalls within BlockingCalls
   std::atomic<uint32_t> park_word{0};  // 0: parked or about to; 1: woken
   M* idle_link = nullptr;              // guarded by Scheduler::mu_
   pthread_t thread{};

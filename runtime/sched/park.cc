@@ -135,9 +135,13 @@ void Yield() {
   m->no_preempt = 1;
   G* g = m->g;
   G* next = PickLocal(m, m->p);
-  if (next == nullptr) {  // nobody else wants to run
-    m->no_preempt = saved;
-    return;
+  if (next == nullptr) {  // nobody else wants to run, unless a timer is due
+    const int64_t when = m->p->next_when.load(std::memory_order_relaxed);
+    if (when == kNever || when > NowNanos()) {
+      m->no_preempt = saved;
+      return;
+    }
+    next = &m->g0;  // runs the timers
   }
   m->commit = {YieldCommit, g, nullptr};
   SwitchTo(m, g, next);

@@ -130,6 +130,7 @@ TEST(GoTest, TakesClosuresOfAnySizeAndStacksAsAsked) {
 
 TEST(GoTest, AnswersFalseWhereNoStackOfThatSizeCanBe) {
   EXPECT_FALSE(TryGo([] {}, {.stack = GiB(2)}));
+  EXPECT_FALSE(TryGo([] {}, {.stack = ByteCount(~uint64_t{0})}));
 }
 
 TEST(SchedulerTest, TwoGoroutinesRunAtOnceOnTwoThreads) {
@@ -374,6 +375,37 @@ TEST(BlockingCallTest, OthersRunOnTheSamePWhileItBlocks) {
     close(p[0]);
     close(p[1]);
   }
+}
+
+TEST(BlockingCallTest, NestsAndGivesThePBackAtTheOutermostEnd) {
+  const int inner = BlockingCall([] { return BlockingCall([] { return 7; }) + CurrentProc(); });
+  EXPECT_EQ(inner, 6) << "no P inside, at either depth";
+  EXPECT_GE(CurrentProc(), 0);
+}
+
+TEST(BlockingCallTest, OneAfterTheOtherDoesNotKeepThePFromOthers) {
+  // As many as there are Ps: without an end of their slice a timer would wait for ever.
+  std::atomic<bool> stop{false};
+  Latch done(2);
+  for (int i = 0; i < 2; ++i) {
+    Go([&] {
+      while (!stop.load()) BlockingCall([] {});
+      done.CountDown();
+    });
+  }
+  WakeClaim claim;
+  EXPECT_EQ(ParkUntil(WaitReason::kSleep, NowNanos() + 1'000'000, claim, nullptr, nullptr),
+            WakeClaim::kTimedOut);
+  stop.store(true);
+  done.Wait();
+}
+
+TEST(SchedulerTest, YieldRunsTimersThatAreDueWhenNobodyElseWantsToRun) {
+  std::atomic<bool> fired{false};
+  SchedTimer t([](void* arg, int64_t) { static_cast<std::atomic<bool>*>(arg)->store(true); },
+               &fired);
+  t.Arm(NowNanos() + 100'000);
+  while (!fired.load()) Yield();
 }
 
 TEST(BlockingCallTest, KeepsErrnoAndPassesExceptionsOn) {

@@ -44,14 +44,16 @@ bool StartThread(void* (*fn)(void*), void* arg, bool block_signals) {
   sigfillset(&all);
   if (block_signals) pthread_sigmask(SIG_SETMASK, &all, &before);
   pthread_t thread;
-  sched.own_threads.fetch_add(1, std::memory_order_relaxed);
+  sched.threads_in_making.fetch_add(1, std::memory_order_seq_cst);
+  sched.own_threads.fetch_add(1, std::memory_order_seq_cst);
   const int rc = pthread_create(&thread, nullptr, fn, arg);
   if (block_signals) pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (rc != 0) sched.own_threads.fetch_sub(1, std::memory_order_seq_cst);
+  sched.threads_in_making.fetch_sub(1, std::memory_order_seq_cst);
   if (rc == 0) {
     pthread_detach(thread);
     return true;
   }
-  sched.own_threads.fetch_sub(1, std::memory_order_relaxed);
   // Told at the 1st, 2nd, 4th, … failure: a pod at its pids.max would fill its log otherwise.
   const uint64_t failures = sched.thread_failures.fetch_add(1, std::memory_order_relaxed) + 1;
   if ((failures & (failures - 1)) == 0) {
@@ -114,7 +116,8 @@ bool WatchPs(int64_t now, Seen* seen) {
     P* p = sched.all_ps[i];
     Seen& s = seen[i];
     const PStatus status = p->status.load(std::memory_order_acquire);
-    if (status == PStatus::kRunning) {
+    // A goroutine that goes from one short blocking call to the next has a slice as well.
+    if (status == PStatus::kRunning || status == PStatus::kSyscall) {
       const uint32_t tick = p->schedtick.load(std::memory_order_relaxed);
       if (tick != s.schedtick || s.slice_since_ns == 0) {
         s.schedtick = tick;
@@ -122,6 +125,9 @@ bool WatchPs(int64_t now, Seen* seen) {
       } else if (now - s.slice_since_ns >= kSliceNs) {
         p->preempt.store(true, std::memory_order_relaxed);
       }
+    }
+    if (status == PStatus::kRunning) {
+      const uint32_t tick = p->schedtick.load(std::memory_order_relaxed);
       // What stayed queued between two looks waits for a goroutine that does not park: a Ready into
       // an empty runnext, and a Yield, wake nobody.
       const bool queued = !p->queue.Empty();

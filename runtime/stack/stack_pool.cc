@@ -77,11 +77,11 @@ std::string_view GuardKindText(GuardKind kind) {
 }
 
 bool StackPool::Allocate(ByteCount size, Stack* out) {
-  const uint64_t wanted = size.value() + kGuardBytes;
-  if (wanted > (uint64_t{1} << kMaxClassShift)) {
+  if (size.value() > (uint64_t{1} << kMaxClassShift) - kGuardBytes) {
     errno = EINVAL;
     return false;
   }
+  const uint64_t wanted = size.value() + kGuardBytes;
   // The default of 256 KiB names the slot: guard and stack together fill one power of two.
   const uint64_t slot_wanted =
       size.value() <= kDefaultStack.value() && std::has_single_bit(size.value()) ? size.value()

@@ -56,9 +56,11 @@ TEST(StackPoolTest, GivesAFreedStackOutAgainFirst) {
 
 TEST(StackPoolTest, RefusesASizeBeyondAGibibyte) {
   Stack s;
-  errno = 0;
-  EXPECT_FALSE(Pool().Allocate(GiB(1), &s));
-  EXPECT_EQ(errno, EINVAL);
+  for (const ByteCount size : {GiB(1), GiB(1ull << 33), ByteCount(~uint64_t{0})}) {
+    errno = 0;
+    EXPECT_FALSE(Pool().Allocate(size, &s)) << size.value();
+    EXPECT_EQ(errno, EINVAL);
+  }
 }
 
 TEST(StackPoolTest, FindsTheStackOfAnAddressInItsGuard) {
