@@ -43,7 +43,7 @@ class Recovered {
 // A forced unwind has no object: binding its reference is how the ABI says "rethrow me", and
 // UBSan's null check does not know.
 template <std::invocable F>
-__attribute__((no_sanitize("null"))) std::optional<Recovered> Recover(F&& f) {
+__attribute__((no_sanitize_undefined)) std::optional<Recovered> Recover(F&& f) {
   try {
     std::forward<F>(f)();
   } catch (abi::__forced_unwind&) {
