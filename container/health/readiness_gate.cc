@@ -32,7 +32,7 @@ absl::Status GateState::Check() const {
   return absl::UnavailableError(why_closed_);
 }
 
-ReadinessGate& ReadinessGate::operator=(ReadinessGate&& other) {
+ReadinessGate& ReadinessGate::operator=(ReadinessGate&& other) noexcept {
   if (this != &other) {
     if (state_ != nullptr) state_->Abandon();
     state_ = std::move(other.state_);

@@ -44,7 +44,7 @@ class ReadinessGate {
  public:
   explicit ReadinessGate(std::shared_ptr<GateState> state) : state_(std::move(state)) {}
   ReadinessGate(ReadinessGate&&) = default;
-  ReadinessGate& operator=(ReadinessGate&& other);
+  ReadinessGate& operator=(ReadinessGate&& other) noexcept;
   ~ReadinessGate();
 
   void Open() const;

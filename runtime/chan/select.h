@@ -130,7 +130,8 @@ class SendCase {
         value_(std::move(value)),
         handler_(std::move(handler)),
         where_(where) {}
-  SendCase(SendCase&& other)
+  SendCase(SendCase&& other) noexcept(std::is_nothrow_move_constructible_v<T> &&
+                                      std::is_nothrow_move_constructible_v<F>)
       : channel_(std::move(other.channel_)),
         value_(std::move(other.value_)),
         handler_(std::move(other.handler_)),

@@ -39,7 +39,7 @@ struct Server::Session {
 };
 
 Server::Server(Handler handler, ServerOptions options)
-    : handler_(std::move(handler)), options_(std::move(options)) {}
+    : handler_(std::move(handler)), options_(options) {}
 
 Server::~Server() {
   Shutdown(absl::ZeroDuration()).IgnoreError();
