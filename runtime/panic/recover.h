@@ -42,8 +42,13 @@ class Recovered {
 
 // A forced unwind has no object: binding its reference is how the ABI says "rethrow me", and
 // UBSan's null check does not know.
+#if defined(__clang__)
+#define PLIMSOLL_NO_NULL_CHECK __attribute__((no_sanitize("null")))
+#else
+#define PLIMSOLL_NO_NULL_CHECK __attribute__((no_sanitize_undefined))
+#endif
 template <std::invocable F>
-__attribute__((no_sanitize_undefined)) std::optional<Recovered> Recover(F&& f) {
+PLIMSOLL_NO_NULL_CHECK std::optional<Recovered> Recover(F&& f) {
   try {
     std::forward<F>(f)();
   } catch (abi::__forced_unwind&) {
@@ -53,6 +58,8 @@ __attribute__((no_sanitize_undefined)) std::optional<Recovered> Recover(F&& f) {
   }
   return std::nullopt;
 }
+
+#undef PLIMSOLL_NO_NULL_CHECK
 
 }  // namespace plimsoll
 
