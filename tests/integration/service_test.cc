@@ -85,7 +85,9 @@ TEST(ServiceTest, ARequestBegunBeforeSigtermIsAnsweredAndNoneAfter) {
   EXPECT_TRUE(idle.ReadUntil("333833500.\n").ends_with(kAnswer));
   service.Kill(SIGTERM);
   EXPECT_EQ(idle.ReadAll(), "") << "an idle connection is closed";
-  EXPECT_EQ(Get(service.port, "/"), "not connected");
+  // Refused, or taken by the kernel before the listener closed, then reset: no answer either way.
+  const std::string late = Get(service.port, "/");
+  EXPECT_TRUE(late == "not connected" || late.empty()) << late;
   ASSERT_TRUE(begun.Send("TP/1.1\r\nHost: h\r\n\r\n"));
   const std::string answer = begun.ReadAll();
   EXPECT_TRUE(answer.ends_with(kAnswer)) << answer;
