@@ -22,7 +22,7 @@ class JsonWriter {
   JsonWriter& BeginArray();
   JsonWriter& EndArray();
   JsonWriter& Key(std::string_view key);
-  // Bytes that are not UTF-8 become U+FFFD, so that any path makes a valid text.
+  // Any bytes make a valid text: json_string.h.
   JsonWriter& String(std::string_view text);
   JsonWriter& Number(int64_t number);
   JsonWriter& Unsigned(uint64_t number);
@@ -33,7 +33,6 @@ class JsonWriter {
 
  private:
   void Separate();
-  void AppendQuoted(std::string_view text);
 
   std::string out_;
   bool first_ = true;  // nothing was written in the innermost array or object

@@ -32,23 +32,60 @@ constexpr char kSelfCgroup[] = "/proc/self/cgroup";
 constexpr char kMountinfo[] = "/proc/self/mountinfo";
 constexpr size_t kMaxValue = 4096;  // of a file that holds one value
 constexpr size_t kMaxSelfCgroup = size_t{1} << 20;
-constexpr size_t kMaxMountinfo = size_t{32} << 20;
+constexpr size_t kMaxMountinfo = size_t{256} << 20;  // 100,000 mounts of 2.6 KiB
 
-// The text of one of the two files in /proc that everything starts from; "" if there is none.
-std::string ReadProc(Files& files, const char* path, size_t limit, std::string_view code,
-                     DiagnosticList& diagnostics) {
-  FileText text = ReadFile(files, path, limit, ReadStyle::kToEnd);
+void ReportUnreadable(const char* path, int error, DiagnosticList& diagnostics) {
+  diagnostics.Add("not-exposed", path, {}, {},
+                  Concat("cannot be read: ", strerror(error), "; the cgroup's limits are unknown"));
+}
+
+void ReportTooLong(std::string_view code, const char* path, size_t limit,
+                   DiagnosticList& diagnostics) {
+  diagnostics.Add(code, path, {}, {},
+                  Concat("is longer than ", limit, " bytes; the rest is ignored"));
+}
+
+// The text of /proc/self/cgroup, which is never empty; "" if there is none.
+std::string ReadSelfCgroup(Files& files, DiagnosticList& diagnostics) {
+  FileText text = ReadFile(files, kSelfCgroup, kMaxSelfCgroup, ReadStyle::kToEnd);
   if (!text.ok()) {
-    diagnostics.Add(
-        "unreadable", path, {}, {},
-        Concat("cannot be read: ", strerror(text.error), "; the cgroup's limits are unknown"));
+    ReportUnreadable(kSelfCgroup, text.error, diagnostics);
     return {};
   }
-  if (text.truncated) {
-    diagnostics.Add(code, path, {}, {},
-                    Concat("is longer than ", limit, " bytes; the rest is ignored"));
+  if (text.truncated) ReportTooLong("cgroup-line", kSelfCgroup, kMaxSelfCgroup, diagnostics);
+  if (text.text.empty()) {
+    diagnostics.Add("not-exposed", kSelfCgroup, {}, {},
+                    "is empty and names no cgroup; only the affinity mask limits the CPUs");
   }
   return std::move(text.text);
+}
+
+// The cgroup mounts. The file is read in pieces: a host with many containers has many kilobytes of
+// overlay directories in each of thousands of lines, and none of it is needed twice.
+std::vector<CgroupMount> ReadMountinfo(Files& files, DiagnosticList& diagnostics) {
+  const int handle = files.Open(kMountinfo);
+  if (handle < 0) {
+    ReportUnreadable(kMountinfo, -handle, diagnostics);
+    return {};
+  }
+  MountinfoParser parser(diagnostics);
+  std::string buffer(size_t{32} << 10, '\0');
+  size_t size = 0;
+  int64_t got = 0;
+  while (size < kMaxMountinfo) {
+    got = files.ReadAt(handle, buffer.data(), buffer.size(), static_cast<int64_t>(size));
+    if (got <= 0) break;
+    parser.Feed(std::string_view(buffer).substr(0, static_cast<size_t>(got)));
+    size += static_cast<size_t>(got);
+  }
+  files.Close(handle);
+  if (got < 0) {
+    // Half a table may lack what covers the other half.
+    ReportUnreadable(kMountinfo, static_cast<int>(-got), diagnostics);
+    return {};
+  }
+  if (got > 0) ReportTooLong("mountinfo-line", kMountinfo, size, diagnostics);
+  return parser.Finish();
 }
 
 std::optional<std::string> ProcessEnvironment(const char* name) {
@@ -118,15 +155,13 @@ class Detector {
     // its directory is gone, and looking again finds the new one; thrice, lest it never ends.
     for (int attempt = 0;; ++attempt) {
       DiagnosticList diagnostics;
-      const std::string self =
-          ReadProc(files_, kSelfCgroup, kMaxSelfCgroup, "cgroup-line", diagnostics);
-      const std::string mountinfo =
-          ReadProc(files_, kMountinfo, kMaxMountinfo, "mountinfo-line", diagnostics);
+      const std::string self = ReadSelfCgroup(files_, diagnostics);
+      const std::vector<CgroupMount> mounts = ReadMountinfo(files_, diagnostics);
       const std::vector<CgroupLine> lines = ParseSelfCgroup(self, diagnostics);
-      const std::vector<CgroupMount> mounts = ParseMountinfo(mountinfo, diagnostics);
-      if (lines.empty()) {
-        diagnostics.Add("no-cgroup", kSelfCgroup, {}, {},
-                        "names no cgroup; only the affinity mask limits the CPUs");
+      if (lines.empty() && !self.empty()) {
+        diagnostics.Add("not-exposed", kSelfCgroup, {}, {},
+                        "names no cgroup that can be understood; only the affinity mask limits the "
+                        "CPUs");
       }
       WalkResult walked = WalkLimits(files_, lines, mounts, walk_options, diagnostics);
       if (walked.own_directory_vanished && attempt < 2 &&

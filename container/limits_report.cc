@@ -19,7 +19,7 @@ std::string_view BaseName(std::string_view path) { return path.substr(path.rfind
 // "at DIR (FILE), 2 levels above our own". A hierarchical limit of v1 is seen here and set above.
 template <typename T>
 std::string Where(const Limits& limits, const Found<T>& found) {
-  std::string where = Concat("at ", found.at, " (", BaseName(found.file), ")");
+  std::string where = Concat("at ", Shown(found.at), " (", BaseName(found.file), ")");
   if (BaseName(found.file) == "memory.stat")
     return where + ", set by a level above that is not mounted";
   for (const Tree& tree : limits.trees) {
@@ -39,7 +39,7 @@ std::string CgroupLineOf(const Limits& limits) {
                        const std::optional<std::string>& dir) {
     if (version == CgroupVersion::kNone) return Concat("no ", name, " cgroup");
     return Concat(name, " by cgroup ", ToString(version), ", own directory ",
-                  dir.has_value() ? std::string_view(*dir) : "unknown");
+                  dir.has_value() ? Shown(*dir) : std::string("unknown"));
   };
   if (limits.cpu.version == limits.memory.version && limits.cpu.dir == limits.memory.dir) {
     return side("CPU and memory", limits.cpu.version, limits.cpu.dir);
@@ -99,19 +99,19 @@ std::vector<std::string> ReportTree(const Limits& limits) {
   std::vector<std::string> lines;
   for (const Tree& tree : limits.trees) {
     lines.push_back(Concat("cgroup ", ToString(tree.version), " [", tree.controllers,
-                           "] mounted at ", tree.mount_point, " (root ", tree.mount_root,
-                           "), this process in ", tree.path));
+                           "] mounted at ", Shown(tree.mount_point), " (root ",
+                           Shown(tree.mount_root), "), this process in ", Shown(tree.path)));
     std::string indent = "  ";
     for (size_t i = tree.levels.size(); i-- > 0;) {
       const Level& level = tree.levels[i];
       const bool own = i == 0 && tree.own_directory_known;
-      lines.push_back(Concat(
-          indent, i + 1 == tree.levels.size() ? std::string_view(level.dir) : BaseName(level.dir),
-          own ? "  (own)" : ""));
+      const std::string_view name =
+          i + 1 == tree.levels.size() ? std::string_view(level.dir) : BaseName(level.dir);
+      lines.push_back(Concat(indent, Shown(name), own ? "  (own)" : ""));
       for (const Reading& reading : level.readings) {
         std::string line = Concat(indent, "  ", reading.tightest ? "* " : "  ", reading.name);
         line.resize(std::max(line.size(), indent.size() + 32), ' ');
-        line += Concat(" ", reading.text);
+        line += Concat(" ", ShownValue(reading.text));
         if (!reading.note.empty()) line += Concat("  (", reading.note, ")");
         lines.push_back(std::move(line));
       }

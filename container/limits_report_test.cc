@@ -78,6 +78,32 @@ TEST(ReportTest, ShowsTheTreeFromTheMountPointInwardsWithTheTightestMarked) {
   EXPECT_NE(text.find("(not understood)"), std::string::npos) << text;
 }
 
+// Whoever may make a cgroup chooses its name, and a mount point may hold a newline too.
+TEST(ReportTest, NamesCannotForgeALineOrCommandATerminal) {
+  FakeFiles files;
+  files.Write("/proc/self/cgroup", "0::/p\x1b]0;x\x07/c (cpu.max), our own level\n");
+  files.Write("/proc/self/mountinfo",
+              "30 23 0:28 / /cg\\012P\\040=\\0409 ro - cgroup2 cgroup rw\n");
+  const std::string own = "/cg\nP = 9/p\x1b]0;x\x07/c (cpu.max), our own level";
+  files.Write(own + "/cpu.max", "150000 100000\n");
+  files.Write(own + "/memory.max", "\x1b[2Jmax\n");
+  files.Write(own + "/pids.max", "7\n");
+  files.Write(own + "/cpuset.cpus.effective", "0\x1b[2J\n");
+  const Limits limits = DetectIn(files);
+  EXPECT_EQ(limits.procs.value, 2);
+  EXPECT_EQ(limits.cpu.quota->at, own) << "a program gets the name as it is";
+  std::vector<std::string> lines = Report(limits);
+  for (const std::string& line : ReportTree(limits)) lines.push_back(line);
+  for (const Diagnostic& diagnostic : limits.diagnostics) lines.push_back(diagnostic.text);
+  EXPECT_GE(lines.size(), 12u);
+  for (const std::string& line : lines) {
+    for (const char c : line) EXPECT_TRUE(c >= ' ' && c < 0x7f) << line;
+  }
+  EXPECT_EQ(lines[1],
+            "quota 1.5 CPUs at \"/cg\\nP = 9/p\\x1b]0;x\\x07/c (cpu.max), our own level\" "
+            "(cpu.max), our own level, period 100 ms");
+}
+
 TEST(LimitsJsonTest, HoldsTheSameFacts) {
   FakeFiles files = NestedV2();
   const std::string text = ToJson(DetectIn(files));
@@ -117,7 +143,9 @@ TEST(JsonWriterTest, WritesValidUtf8WhateverTheBytes) {
       {"\xf4\x90\x80\x80", R"("\ufffd\ufffd\ufffd\ufffd")"},  // beyond U+10FFFF
       {"\xe0\x80\x80", R"("\ufffd\ufffd\ufffd")"},
       {"\xf0\x80\x80\x80", R"("\ufffd\ufffd\ufffd\ufffd")"},
-      {"\xe2\x82", R"("\ufffd\ufffd")"},  // cut short
+      {"\xe2\x82", R"("\ufffd\ufffd")"},            // cut short
+      {"\xc2\x9b\xc2\xa0", "\"\\u009b\xc2\xa0\""},  // C1 commands a terminal
+      {"\xe2\x80\xae", R"("\u202e")"},              // turns the text that follows
       {"\"\\\n\x01\x7f", R"("\"\\\n\u0001\u007f")"},
   };
   for (const auto& [text, json] : kCases) {

@@ -161,7 +161,7 @@ TEST_F(LimitsTest, SaysThatAFileOfProcCannotBeRead) {
       const Limits limits = Run();
       EXPECT_EQ(limits.procs.value, 8);
       ASSERT_FALSE(limits.diagnostics.empty());
-      EXPECT_EQ(limits.diagnostics[0].code, "unreadable");
+      EXPECT_EQ(limits.diagnostics[0].code, "not-exposed");
       EXPECT_EQ(limits.diagnostics[0].file, path);
       files_.FailRead(path, 0);
     }
@@ -177,14 +177,50 @@ TEST_F(LimitsTest, FindsItsLimitsInAMountinfoOfAHundredThousandLines) {
   EXPECT_EQ(Run().procs.value, 4);
 }
 
-TEST_F(LimitsTest, TellsThatAMountinfoIsTooLongToReadWhole) {
+TEST_F(LimitsTest, FindsItsLimitsBehindFortyMegabytesOfMounts) {
+  const std::string options(4000, 'l');
+  std::string text;
+  for (int i = 0; i < 10000; ++i) {
+    text +=
+        std::to_string(100 + i) + " 20 0:1 / /m/" + std::to_string(i) + " rw - overlay o lower=";
+    text += options + "\n";
+  }
+  files_.Write("/proc/self/mountinfo", text + "30 23 0:28 / /cg ro - cgroup2 cgroup rw\n");
+  const Limits limits = Run();
+  EXPECT_EQ(limits.procs.value, 4);
+  EXPECT_TRUE(limits.diagnostics.empty());
+}
+
+TEST_F(LimitsTest, AMountinfoOfOneEndlessLineIsToldAndNotKept) {
   std::string text = "30 23 0:28 / /cg ro - cgroup2 cgroup rw\n";
   text.resize(size_t{33} << 20, 'x');
   files_.Write("/proc/self/mountinfo", text);
   const Limits limits = Run();
   EXPECT_EQ(limits.procs.value, 4);
-  ASSERT_FALSE(limits.diagnostics.empty());
+  ASSERT_EQ(limits.diagnostics.size(), 1u);
   EXPECT_EQ(limits.diagnostics[0].code, "mountinfo-line");
+  EXPECT_TRUE(limits.diagnostics[0].text.ends_with("is longer than a line can be; skipped"));
+}
+
+TEST_F(LimitsTest, AMountinfoThatFailsHalfwayIsNotUsedByHalves) {
+  files_.Write("/proc/self/mountinfo", "30 23 0:28 / /cg ro - cgroup2 cgroup rw\n");
+  files_.set_on_open([&](const std::string& path) {
+    files_.FailRead("/proc/self/mountinfo", path == "/proc/self/mountinfo" ? EIO : 0);
+  });
+  const Limits limits = Run();
+  EXPECT_FALSE(limits.cpu.quota.has_value());
+  ASSERT_FALSE(limits.diagnostics.empty());
+  EXPECT_EQ(limits.diagnostics[0].file, "/proc/self/mountinfo");
+}
+
+TEST_F(LimitsTest, SaysThatNoCgroupIsNamed) {
+  for (const char* text : {"", "garbage\n"}) {
+    files_.Write("/proc/self/cgroup", text);
+    const Limits limits = Run();
+    EXPECT_EQ(limits.procs.value, 8);
+    ASSERT_FALSE(limits.diagnostics.empty());
+    EXPECT_EQ(limits.diagnostics.back().code, "not-exposed") << text;
+  }
 }
 
 TEST_F(LimitsTest, TakesTheMachinesMemoryFromMeminfoBelowAnotherRoot) {

@@ -214,7 +214,7 @@ TEST_F(LimitsWatcherTest, HoldsALimitThatBecomesUnreadable) {
     EXPECT_FALSE(PollLater(watcher));
     EXPECT_EQ(watcher.limits().procs.value, 2) << "held, not lifted";
     ASSERT_EQ(watcher.trouble().size(), 1u);
-    EXPECT_EQ(watcher.trouble()[0].code, "unreadable");
+    EXPECT_EQ(watcher.trouble()[0].code, "bad-value");
     EXPECT_EQ(watcher.trouble()[0].file, "/sys/fs/cgroup/pod/app/cpu.max");
     EXPECT_FALSE(PollLater(watcher));
 

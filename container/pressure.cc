@@ -98,7 +98,7 @@ void Pressure::Complain(Source& source, std::string_view seen, std::string_view 
   if (source.complained) return;
   source.complained = true;
   DiagnosticList list;
-  list.Add(seen.empty() ? "unreadable" : "bad-value", source.path, {}, seen, why);
+  list.Add("bad-value", source.path, {}, seen, why);
   for (Diagnostic& diagnostic : list.Take()) diagnostics_.push_back(std::move(diagnostic));
 }
 

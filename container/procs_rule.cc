@@ -43,7 +43,8 @@ std::string ProcsRule::Describe() const {
   if (reserve_millicpus != 0) {
     text = Concat("less ", FormatFraction(reserve_millicpus, 1000), " CPUs in reserve, ", text);
   }
-  if (min > 1) text += Concat(", at least ", min);
+  // Where max holds against min, the two together would read as nonsense.
+  if (min > 1 && (max <= 0 || min < max)) text += Concat(", at least ", min);
   if (max > 0) text += Concat(", at most ", max);
   return text;
 }

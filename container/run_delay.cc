@@ -26,7 +26,7 @@ struct LinuxDirent {
 
 }  // namespace
 
-RunDelay::RunDelay(std::string task_dir)
+RunDelay::RunDelay(const std::string& task_dir)
     : dir_fd_(open(task_dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {}
 
 RunDelay::~RunDelay() {

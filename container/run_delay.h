@@ -41,7 +41,7 @@ class RunDelay {
   };
 
   // `task_dir` is for tests.
-  explicit RunDelay(std::string task_dir = "/proc/self/task");
+  explicit RunDelay(const std::string& task_dir = "/proc/self/task");
   ~RunDelay();
   RunDelay(const RunDelay&) = delete;
   RunDelay& operator=(const RunDelay&) = delete;

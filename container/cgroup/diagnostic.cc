@@ -23,7 +23,7 @@ void DiagnosticList::Add(std::string_view code, std::string_view file, std::stri
                         .file = std::string(file),
                         .field = std::string(field),
                         .seen = seen.data() == nullptr ? "" : Quote(seen)};
-  diagnostic.text = diagnostic.file + ":";
+  diagnostic.text = Shown(diagnostic.file) + ":";
   if (!diagnostic.field.empty()) diagnostic.text += " " + diagnostic.field;
   if (!diagnostic.seen.empty()) diagnostic.text += " " + diagnostic.seen;
   diagnostic.text += Concat(" ", why);

@@ -85,7 +85,7 @@ int64_t FakeFiles::ReadAt(int handle, char* buffer, size_t size, int64_t offset)
   if (file.read_error != 0) return -file.read_error;
   if (static_cast<size_t>(offset) >= file.text.size()) return 0;
   const size_t count = std::min({size, chunk_, file.text.size() - static_cast<size_t>(offset)});
-  memcpy(buffer, file.text.data() + offset, count);
+  file.text.copy(static_cast<char*>(buffer), count, static_cast<size_t>(offset));
   return static_cast<int64_t>(count);
 }
 

@@ -76,6 +76,30 @@ class Reader {
     return true;
   }
 
+  // The four digits of a \u escape, as UTF-8.
+  bool CodePoint(std::string* text) {
+    unsigned code = 0;
+    const std::string_view digits = rest_.substr(0, 4);
+    if (digits.size() < 4) return false;
+    for (const char c : digits) {
+      const size_t value = std::string_view("0123456789abcdef").find(c);
+      if (value == std::string_view::npos) return false;
+      code = code * 16 + static_cast<unsigned>(value);
+    }
+    rest_.remove_prefix(4);
+    if (code < 0x80) {
+      *text += static_cast<char>(code);
+    } else if (code < 0x800) {
+      *text += static_cast<char>(0xC0 | code >> 6);
+      *text += static_cast<char>(0x80 | (code & 0x3F));
+    } else {
+      *text += static_cast<char>(0xE0 | code >> 12);
+      *text += static_cast<char>(0x80 | (code >> 6 & 0x3F));
+      *text += static_cast<char>(0x80 | (code & 0x3F));
+    }
+    return true;
+  }
+
   bool String(std::string* text) {
     rest_.remove_prefix(1);
     for (;;) {
@@ -95,7 +119,7 @@ class Reader {
       if (const size_t i = kFrom.find(escaped); i != std::string_view::npos) {
         *text += kTo[i];
       } else if (escaped == 'u') {
-        *text += "\\u";
+        if (!CodePoint(text)) return false;
       } else {
         return false;
       }

@@ -28,7 +28,7 @@ struct JsonValue {
   std::string Text() const;
 };
 
-// Strict but for one thing: \u escapes are kept as they are.
+// Strict, and stricter in one thing: a \u escape has small letters, and makes no pairs.
 absl::StatusOr<JsonValue> ParseJson(std::string_view text);
 
 }  // namespace plimsoll::container

@@ -54,7 +54,7 @@ LayoutEntry MakeEntry(std::string_view header, std::string_view content) {
   if (header.ends_with(kEscaped)) {
     if (content.ends_with('\n')) content.remove_suffix(1);
     header.remove_suffix(kEscaped.size());
-    return {LayoutEntry::Kind::kFile, std::string(header), Unescape(content)};
+    return {LayoutEntry::Kind::kFile, Unescape(header), Unescape(content)};
   }
   return {LayoutEntry::Kind::kFile, std::string(header), std::string(content)};
 }

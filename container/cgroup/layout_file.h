@@ -4,7 +4,8 @@
 //   0::/svc
 //   -- sys/fs/cgroup/empty/ --              a directory that need not have files
 //   -- sys/fs/cgroup/a -> b --              a symbolic link
-//   -- sys/fs/cgroup/x (escaped) --         one line in which \xNN is a byte; no newline at its end
+//   -- sys/fs/cgroup/x (escaped) --         one line in which, as in the name, \xNN is a byte; no
+//                                           newline at its end
 //   max\x00
 //
 // One text a layout, because neither Bazel nor git can hold every name that a cgroup may have, nor

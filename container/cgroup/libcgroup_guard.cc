@@ -24,7 +24,7 @@ constexpr size_t kMaxControllers = 64;
 constexpr size_t kMaxName = 1024;
 
 absl::Status Refuse(std::string_view file, std::string_view seen, std::string_view why) {
-  return absl::FailedPreconditionError(Concat(file, ": ", Quote(seen), " ", why));
+  return absl::FailedPreconditionError(Concat(Shown(file), ": ", Quote(seen), " ", why));
 }
 
 std::vector<std::string_view> Split(std::string_view text, char separator) {
@@ -39,8 +39,8 @@ std::vector<std::string_view> Split(std::string_view text, char separator) {
 
 absl::Status ReadWhole(Files& files, const std::string& path, size_t limit, std::string* text) {
   FileText read = ReadFile(files, path, limit, ReadStyle::kToEnd);
-  if (!read.ok()) return absl::NotFoundError(Concat(path, ": ", strerror(read.error)));
-  if (read.truncated) return absl::FailedPreconditionError(Concat(path, ": is too long"));
+  if (!read.ok()) return absl::NotFoundError(Concat(Shown(path), ": ", strerror(read.error)));
+  if (read.truncated) return absl::FailedPreconditionError(Concat(Shown(path), ": is too long"));
   if (read.text.find('\0') != std::string::npos)
     return Refuse(path, read.text, "holds a zero byte");
   *text = std::move(read.text);

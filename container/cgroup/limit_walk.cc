@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -24,6 +25,26 @@ constexpr size_t kMaxStat = 65536;  // of memory.stat
 std::string_view FirstLine(std::string_view text) { return text.substr(0, text.find('\n')); }
 
 std::string Message(const absl::Status& status) { return std::string(status.message()); }
+
+// Where the controller's limits are. A path that ends in " (deleted)" is taken as it is printed
+// where that directory is there, and as that of a removed cgroup where it is not.
+Hierarchy ResolveLive(Files& files, std::string_view controller,
+                      const std::vector<CgroupLine>& lines,
+                      const std::vector<CgroupMount>& mounts) {
+  Hierarchy live = Resolve(controller, lines, mounts);
+  const std::optional<std::string> before = PathBeforeDeletion(live.path);
+  if (!before.has_value()) return live;
+  if (live.exposure == Exposure::kOwnDirectory && files.IsDirectory(live.dirs[0].c_str()) == 1) {
+    return live;
+  }
+  std::vector<CgroupLine> renamed = lines;
+  for (CgroupLine& line : renamed) {
+    if (line.path == live.path) line.path = *before;
+  }
+  Hierarchy removed = Resolve(controller, renamed, mounts);
+  removed.deleted = true;
+  return removed;
+}
 
 // One controller's way up, and what was read on it.
 class Walk {
@@ -53,33 +74,11 @@ class Walk {
     return dir(0);
   }
 
-  // Says why nothing, or not everything, can be known of this controller.
-  void ReportExposure() {
-    constexpr std::string_view kSelf = "/proc/self/cgroup";
-    if (hierarchy_.deleted) {
-      diagnostics_.Add("deleted", kSelf, controller_, hierarchy_.path,
-                       "was removed; the limits of the levels above still hold");
-    }
-    if (hierarchy_.exposure == Exposure::kNotExposed) {
-      diagnostics_.Add("not-exposed", kSelf, controller_, hierarchy_.path,
-                       "is not below any mounted cgroup directory; its limits cannot be seen");
-    } else if (hierarchy_.exposure == Exposure::kOwnPathUnknown) {
-      diagnostics_.Add(
-          "own-path-unknown", kSelf, controller_, hierarchy_.path,
-          Concat("lies at an unknown place below ", hierarchy_.mount_point, " (mount root ",
-                 Quote(hierarchy_.mount_root), "); only the limits of the mount point are known"));
-    } else if (hierarchy_.exposure == Exposure::kOwnDirectory && !hierarchy_.deleted &&
-               !read_own_level_) {
-      const int there = files_.IsDirectory(dir(0).c_str());
-      if (there == 1) return;
-      result_.own_directory_vanished = true;
-      diagnostics_.Add(
-          "own-path-unknown", dir(0), controller_, {},
-          Concat("is this process's cgroup, and cannot be opened: ", strerror(-there)));
-    }
-  }
+  std::string_view controller() const { return controller_; }
+  // A file of our own level was there: so is its directory.
+  bool read_own_level() const { return read_own_level_; }
 
-  // The text of a level's file, or nullopt: it is missing, or reported as unreadable.
+  // The text of a level's file, or nullopt: it is missing, or reported.
   std::optional<std::string> Read(size_t level, std::string_view name) {
     FileText text =
         options_.read && name != "memory.stat"
@@ -89,7 +88,7 @@ class Walk {
     if (text.missing()) return std::nullopt;
     if (text.error == ENODEV) result_.own_directory_vanished = true;
     if (!text.ok()) {
-      diagnostics_.Add("unreadable", File(level, name), {}, {},
+      diagnostics_.Add("bad-value", File(level, name), {}, {},
                        Concat("cannot be read: ", strerror(text.error), "; its limit is unknown"));
       Note(level, name, {}, strerror(text.error));
       return std::nullopt;
@@ -148,6 +147,30 @@ class Walk {
       smallest = Found<uint64_t>{.value = **value, .at = dir(level), .file = File(level, name)};
     }
     return smallest;
+  }
+
+  // v1 before Linux 5.11: a cgroup whose memory.use_hierarchy is 0 does not charge what its
+  // children use, so neither its limit nor one above it holds for us ("Memory Resource Controller",
+  // section 6). A minimum that comes from there is kept, since one too tight is the safer error,
+  // and told.
+  void ReportUseHierarchy(const Found<uint64_t>& found) {
+    constexpr std::string_view kName = "memory.use_hierarchy";
+    size_t at = 0;
+    while (at < levels() && dir(at) != found.at) ++at;
+    for (size_t level = 1; level <= at && level < levels(); ++level) {
+      const std::optional<std::string> text = Read(level, kName);
+      if (!text.has_value() || FirstLine(*text) == "1") continue;
+      if (FirstLine(*text) != "0") {
+        diagnostics_.Add("bad-value", File(level, kName), {}, *text, "is neither 0 nor 1; ignored");
+        continue;
+      }
+      Note(level, kName, *text, "does not charge its children");
+      diagnostics_.Add("use-hierarchy", File(level, kName), {}, FirstLine(*text),
+                       Concat("means that ", found.file.substr(found.file.rfind('/') + 1), " at ",
+                              Shown(found.at), ", ", FormatBytes(found.value),
+                              ", does not limit this process's cgroup; it is taken all the same"));
+      return;
+    }
   }
 
   // A number of our own level that is told and never a limit.
@@ -254,7 +277,6 @@ void WalkCpu(Walk& walk, CpuLimits& cpu) {
   if (cpu.quota.has_value()) walk.MarkTightest(cpu.quota->at, name);
   cpu.burst_us = walk.Own(walk.v2() ? "cpu.max.burst" : "cpu.cfs_burst_us");
   cpu.weight = walk.Own(walk.v2() ? "cpu.weight" : "cpu.shares");
-  walk.ReportExposure();
 }
 
 // v1 counts a limit that is set above the mount point in the leaf's memory.stat, and only there.
@@ -294,12 +316,15 @@ void WalkMemory(Walk& walk, const WalkOptions& options, MemoryLimits& memory) {
   } else {
     AddHierarchicalLimit(walk, options, memory);
     memory.swap_max = walk.Smallest("memory.memsw.limit_in_bytes", counts);
+    // One line is enough where both come from above.
+    if (const auto& found = memory.max.has_value() ? memory.max : memory.swap_max) {
+      walk.ReportUseHierarchy(*found);
+    }
   }
   for (const auto* found : {&memory.max, &memory.high, &memory.swap_max}) {
     if (!found->has_value()) continue;
     walk.MarkTightest((*found)->at, (*found)->file.substr((*found)->file.rfind('/') + 1));
   }
-  walk.ReportExposure();
 }
 
 void WalkPids(Walk& walk, PidsLimits& pids) {
@@ -308,7 +333,13 @@ void WalkPids(Walk& walk, PidsLimits& pids) {
   if (pids.max.has_value()) walk.MarkTightest(pids.max->at, "pids.max");
 }
 
-// The affinity mask already heeds the cpuset, so this one is for the reader of the report.
+// "0-3,8", as "List format" in cpuset(7).
+bool IsCpuList(std::string_view text) {
+  return !text.empty() && text.find_first_not_of("0123456789,-") == std::string_view::npos;
+}
+
+// The affinity mask already heeds the cpuset, so this one is for the reader of the report, and what
+// is no list of CPUs hides no limit.
 void WalkCpuset(Walk& walk, CpusetLimits& cpuset) {
   cpuset.version = walk.hierarchy().version;
   constexpr std::string_view kV1[] = {"cpuset.effective_cpus", "cpuset.cpus"};
@@ -318,11 +349,57 @@ void WalkCpuset(Walk& walk, CpusetLimits& cpuset) {
     for (size_t i = 0; i < (walk.v2() ? std::size(kV2) : std::size(kV1)); ++i) {
       const std::optional<std::string> text = walk.Read(level, names[i]);
       if (!text.has_value() || FirstLine(*text).empty()) continue;
+      if (!IsCpuList(FirstLine(*text))) {
+        walk.Note(level, names[i], Quote(*text), "not understood");
+        continue;
+      }
       walk.Note(level, names[i], *text, {});
       cpuset.cpus = Found<std::string>{.value = std::string(FirstLine(*text)),
                                        .at = walk.dir(level),
                                        .file = walk.File(level, names[i])};
       return;
+    }
+  }
+}
+
+// Says why nothing, or not everything, can be known: once for all the controllers it is true of.
+void ReportExposure(Files& files, std::span<const Walk* const> walks, WalkResult& result,
+                    DiagnosticList& diagnostics) {
+  constexpr std::string_view kSelf = "/proc/self/cgroup";
+  const auto same = [](const Hierarchy& a, const Hierarchy& b) {
+    return a.version == b.version && a.exposure == b.exposure && a.path == b.path &&
+           a.dirs == b.dirs && a.mount_root == b.mount_root;
+  };
+  for (size_t i = 0; i < walks.size(); ++i) {
+    const Hierarchy& here = walks[i]->hierarchy();
+    std::string controllers;
+    bool first = true, read_own_level = false;
+    for (size_t other = 0; other < walks.size(); ++other) {
+      if (!same(walks[other]->hierarchy(), here)) continue;
+      if (other < i) first = false;
+      if (!controllers.empty()) controllers += ',';
+      controllers += walks[other]->controller();
+      read_own_level = read_own_level || walks[other]->read_own_level();
+    }
+    if (!first) continue;
+    if (here.deleted) {
+      diagnostics.Add("deleted", kSelf, controllers, here.path,
+                      "was removed; the limits of the levels above still hold");
+    }
+    if (here.exposure == Exposure::kNotExposed) {
+      diagnostics.Add("not-exposed", kSelf, controllers, here.path,
+                      "is not below any mounted cgroup directory; its limits cannot be seen");
+    } else if (here.exposure == Exposure::kOwnPathUnknown) {
+      diagnostics.Add(
+          "own-path-unknown", kSelf, controllers, here.path,
+          Concat("lies at an unknown place below ", Shown(here.mount_point), " (mount root ",
+                 Quote(here.mount_root), "); only the limits of the mount point are known"));
+    } else if (here.exposure == Exposure::kOwnDirectory && !here.deleted && !read_own_level) {
+      const int there = files.IsDirectory(here.dirs[0].c_str());
+      if (there == 1) continue;
+      result.own_directory_vanished = true;
+      diagnostics.Add("own-path-unknown", here.dirs[0], controllers, {},
+                      Concat("is this process's cgroup, and cannot be opened: ", strerror(-there)));
     }
   }
 }
@@ -341,7 +418,7 @@ WalkResult WalkLimits(Files& files, const std::vector<CgroupLine>& lines,
   WalkResult result;
   const auto walk = [&](std::string_view controller) {
     return Walk(files, options, diagnostics, result, controller,
-                Resolve(controller, lines, mounts));
+                ResolveLive(files, controller, lines, mounts));
   };
   Walk cpu = walk("cpu");
   WalkCpu(cpu, result.cpu);
@@ -351,6 +428,9 @@ WalkResult WalkLimits(Files& files, const std::vector<CgroupLine>& lines,
   WalkPids(pids, result.pids);
   Walk cpuset = walk("cpuset");
   WalkCpuset(cpuset, result.cpuset);
+  // Of the cpuset nothing is hidden: the affinity mask heeds it.
+  const Walk* const walks[] = {&cpu, &memory, &pids};
+  ReportExposure(files, walks, result, diagnostics);
   return result;
 }
 

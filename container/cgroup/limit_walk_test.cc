@@ -29,8 +29,7 @@ class LimitWalkTest : public testing::Test {
 
   WalkResult Run(const std::string& path = "/pod/c") {
     DiagnosticList list;
-    const std::vector<CgroupLine> lines = {
-        {.v2 = true, .controllers = {}, .path = path, .deleted = false}};
+    const std::vector<CgroupLine> lines = {{.v2 = true, .controllers = {}, .path = path}};
     const std::vector<CgroupMount> mounts = {
         {.v2 = true, .root = "/", .mount_point = "/cg", .options = {"rw"}}};
     WalkResult result = WalkLimits(files_, lines, mounts, {.mem_total = uint64_t{16} << 30}, list);
@@ -50,10 +49,53 @@ TEST_F(LimitWalkTest, ReportsAFileThatCannotBeReadAndUsesTheOtherLevels) {
     EXPECT_EQ(got.cpu.quota->at, "/cg/pod");
     EXPECT_EQ(got.memory.max->value, 134217728u);
     ASSERT_EQ(diagnostics_.size(), 1u);
-    EXPECT_EQ(diagnostics_[0].code, "unreadable");
+    EXPECT_EQ(diagnostics_[0].code, "bad-value");
     EXPECT_EQ(diagnostics_[0].file, "/cg/pod/c/cpu.max");
     EXPECT_EQ(got.own_directory_vanished, error == ENODEV);
   }
+}
+
+TEST_F(LimitWalkTest, ALiveCgroupMayBeNamedAsIfItWereDeleted) {
+  files_.Write("/cg/pod/c (deleted)/cpu.max", "250000 100000\n");
+  const WalkResult got = Run("/pod/c (deleted)");
+  EXPECT_EQ(got.cpu.quota->value, (Fraction{5, 2}));
+  EXPECT_EQ(got.cpu.dir, "/cg/pod/c (deleted)");
+  EXPECT_TRUE(diagnostics_.empty());
+}
+
+TEST_F(LimitWalkTest, ADeletedCgroupLeavesTheLimitsAbove) {
+  const WalkResult got = Run("/pod/gone (deleted)");
+  EXPECT_EQ(got.cpu.quota->at, "/cg/pod");
+  EXPECT_EQ(got.cpu.dir, "/cg/pod/gone");
+  ASSERT_EQ(diagnostics_.size(), 1u);
+  EXPECT_EQ(diagnostics_[0].code, "deleted");
+  EXPECT_EQ(diagnostics_[0].field, "cpu,memory,pids");
+}
+
+TEST_F(LimitWalkTest, EachControllerThatIsNotExposedIsTold) {
+  DiagnosticList list;
+  const std::vector<CgroupLine> lines = {{.v2 = false, .controllers = {"pids"}, .path = "/p"},
+                                         {.v2 = false, .controllers = {"memory"}, .path = "/m"},
+                                         {.v2 = true, .controllers = {}, .path = "/pod/c"}};
+  const std::vector<CgroupMount> mounts = {
+      {.v2 = true, .root = "/", .mount_point = "/cg", .options = {"rw"}}};
+  WalkLimits(files_, lines, mounts, {}, list);
+  const std::vector<Diagnostic> diagnostics = list.Take();
+  ASSERT_EQ(diagnostics.size(), 2u);
+  EXPECT_EQ(
+      diagnostics[0].text,
+      "/proc/self/cgroup: memory \"/m\" is not below any mounted cgroup directory; its limits "
+      "cannot be seen");
+  EXPECT_EQ(diagnostics[1].code, "not-exposed");
+  EXPECT_EQ(diagnostics[1].field, "pids");
+}
+
+TEST_F(LimitWalkTest, ACpusetThatIsNoListIsNotShownAsOne) {
+  files_.Write("/cg/pod/c/cpuset.cpus.effective", "0-3 (tightest)\n");
+  EXPECT_FALSE(Run().cpuset.cpus.has_value());
+  files_.Write("/cg/pod/cpuset.cpus.effective", "0-3,8\n");
+  EXPECT_EQ(Run().cpuset.cpus->value, "0-3,8");
+  EXPECT_TRUE(diagnostics_.empty()) << "the affinity mask heeds it";
 }
 
 TEST_F(LimitWalkTest, ReportsAFileThatCannotBeOpened) {

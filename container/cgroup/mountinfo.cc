@@ -1,12 +1,10 @@
 #include "plimsoll/container/cgroup/mountinfo.h"
 
 #include <algorithm>
-#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -17,15 +15,14 @@ namespace {
 
 constexpr std::string_view kFile = "/proc/self/mountinfo";
 constexpr size_t kMaxPath = 4096;
-// No host has so many; beyond it a file is an attack on our time.
+// Two paths with every byte escaped, and a page of options.
+constexpr size_t kMaxLine = 65536;
+// No host has so many; beyond it a file is an attack on our time and memory. The kernel's own bound
+// (fs.mount-max) is 100,000 mounts, which take about a third of these bytes.
 constexpr size_t kMaxCgroupMounts = 4096;
+constexpr size_t kMaxBytes = size_t{32} << 20;
 
-struct Mount {
-  uint64_t id = 0;
-  uint64_t parent = 0;
-  std::string point;  // without trailing slashes: "" is the root directory
-  size_t cgroup = 0;  // 1 + index into the cgroup mounts; 0: another file system
-};
+using Mount = MountinfoParser::Mount;
 
 // Cuts the text before the next space off `rest`.
 std::string_view NextField(std::string_view& rest) {
@@ -66,124 +63,191 @@ const char* Parse(std::string_view line, Mount* mount, CgroupMount* cgroup) {
   if (type.empty() || after.find(' ') == std::string_view::npos) {
     return "has fewer than three fields after \" - \"; skipped";
   }
-  mount->point = UnescapeOctal(point);
-  while (mount->point.ends_with('/')) mount->point.pop_back();
+  std::string path = UnescapeOctal(point);
+  while (path.ends_with('/')) path.pop_back();
+  if (path.find('\0') != std::string::npos) return "holds a zero byte; skipped";
+  mount->key = path;
+  std::replace(mount->key.begin(), mount->key.end(), '/', '\0');
   const bool v2 = type == "cgroup2";
   if (!v2 && type != "cgroup") return nullptr;
   if (root.front() != '/') return "is a cgroup whose root is not a path; skipped";
   cgroup->root = UnescapeOctal(root);
-  if (cgroup->root.size() > kMaxPath || mount->point.size() > kMaxPath) {
+  if (cgroup->root.size() > kMaxPath || path.size() > kMaxPath) {
     return "is longer than a path can be; skipped";
   }
-  if (cgroup->root.find('\0') != std::string::npos ||
-      mount->point.find('\0') != std::string::npos) {
-    return "holds a zero byte; skipped";
-  }
+  if (cgroup->root.find('\0') != std::string::npos) return "holds a zero byte; skipped";
   NextField(after);  // the source
   cgroup->v2 = v2;
-  cgroup->mount_point = mount->point.empty() ? "/" : mount->point;
+  cgroup->mount_point = path.empty() ? "/" : std::move(path);
   cgroup->options = SplitOptions(after);
   mount->cgroup = 1;
   return nullptr;
 }
 
-// Whether the path `outer` is `inner` or a directory above it, by whole components.
+// Whether the key `outer` is `inner` or that of a directory above it.
 bool Encloses(std::string_view outer, std::string_view inner) {
-  return inner.starts_with(outer) && (inner.size() == outer.size() || inner[outer.size()] == '/');
+  return inner.starts_with(outer) && (inner.size() == outer.size() || inner[outer.size()] == '\0');
 }
 
 // Finds the mounts that a path walk can reach.
 //
-// A mount is out of reach when another lies on the same mount point above it, or when a later one
-// was put on a directory above: then the walk leaves its tree before it gets there. The order of
-// the lines is nearly the order of mounting; but /proc and /sys are moved below a root that is
-// mounted after them, and so a mount never covers what is mounted in it, by the parents' numbers.
+//   mount M at /sys/fs/cgroup, its chain: M -> the mount it lies in -> ... -> the root's
+//   mount Y at /sys, later than M, mounted in one of M's chain but not itself in it
+//
+// covers M: a walk enters Y at /sys and never gets to M. So does any other mount on M's own mount
+// point that lies on top of it. The order of the lines is nearly the order of mounting; but /proc
+// and /sys are moved below a root that is mounted after them, and so a mount never covers what is
+// mounted in it, by the parents' numbers.
+//
+// Cost: each mount is sorted, entered and left once, in the order of the paths; whether a mount is
+// covered takes one look-up for each mount of its chain, whatever lies around it. A forged file can
+// make chains long, so those look-ups have a budget.
 class Cover {
  public:
   explicit Cover(const std::vector<Mount>& mounts) : mounts_(mounts) {
-    for (size_t i = 0; i < mounts.size(); ++i) by_id_[mounts[i].id] = i;
-    order_.resize(mounts.size());
-    for (size_t i = 0; i < order_.size(); ++i) order_[i] = i;
-    // '/' sorts below every other byte, so that what is below a directory directly follows it.
-    std::sort(order_.begin(), order_.end(), [&mounts](size_t a, size_t b) {
-      const std::strong_ordering order = std::lexicographical_compare_three_way(
-          mounts[a].point.begin(), mounts[a].point.end(), mounts[b].point.begin(),
-          mounts[b].point.end(), [](char x, char y) { return Rank(x) <=> Rank(y); });
-      return order == 0 ? a < b : order < 0;
-    });
+    // Sorted, and not hashed: whoever forges a file chooses its numbers.
+    for (const Mount& mount : mounts) {
+      ids_.push_back(mount.id);
+      ids_.push_back(mount.parent);
+    }
+    std::sort(ids_.begin(), ids_.end());
+    ids_.erase(std::unique(ids_.begin(), ids_.end()), ids_.end());
+    line_of_.resize(ids_.size());
+    latest_in_.resize(ids_.size());
+    for (size_t i = 0; i < mounts.size(); ++i) line_of_[Slot(mounts[i].id)] = i + 1;
+    SortWhatMatters();
   }
 
-  // Calls `visit(index)` for each cgroup mount that can be reached.
-  template <typename Visit>
-  void ForEachReachable(Visit visit) const {
-    std::vector<size_t> enclosing;  // the topmost mount of each mount point above, outermost first
+  // Calls `visit(index)` for each cgroup mount that can be reached, and `give_up(index)` for each
+  // where the budget was spent before that was known.
+  template <typename Visit, typename GiveUp>
+  void ForEachReachable(Visit visit, GiveUp give_up) {
+    std::vector<size_t> entered;  // what lies above the present mount point, outermost first
     for (size_t first = 0; first < order_.size();) {
+      const std::string& key = mounts_[order_[first]].key;
       size_t end = first + 1;
-      const std::string& point = mounts_[order_[first]].point;
-      while (end < order_.size() && mounts_[order_[end]].point == point) ++end;
-      const size_t top = Topmost(first, end);
-      while (!enclosing.empty() && !Encloses(mounts_[enclosing.back()].point, point)) {
-        enclosing.pop_back();
+      while (end < order_.size() && mounts_[order_[end]].key == key) ++end;
+      while (!entered.empty() && !Encloses(mounts_[entered.back()].key, key)) {
+        entered.pop_back();
+        Leave();
       }
-      if (mounts_[top].cgroup != 0 && !CoveredFromAbove(top, enclosing)) visit(top);
-      enclosing.push_back(top);
-      first = end;
+      if (HasCgroup(first, end)) {
+        const size_t top = Topmost(first, end);
+        if (steps_ > kMaxSteps) {
+          for (size_t i = first; i < end; ++i) {
+            if (mounts_[order_[i]].cgroup != 0) give_up(order_[i]);
+          }
+        } else if (top != kNone && mounts_[top].cgroup != 0) {
+          visit(top);
+        }
+      }
+      for (; first < end; ++first) {
+        entered.push_back(order_[first]);
+        Enter(order_[first]);
+      }
     }
   }
 
  private:
-  static constexpr size_t kMaxDepth = 64;  // of mounts in mounts; ends cycles in a forged file
+  static constexpr size_t kNone = SIZE_MAX;
+  // Look-ups, some 20 ms of them. A host with a thousand cgroup mounts ten deep takes 10,000.
+  static constexpr size_t kMaxSteps = size_t{1} << 19;
+  static constexpr size_t kMaxDepth = 4096;  // of a chain; ends the cycles of a forged file
 
-  static int Rank(char c) { return c == '/' ? -1 : static_cast<unsigned char>(c); }
+  // Of the mounts above the present point that lie in one mount: 1 + the index of the latest, and
+  // of the one before. 0: none.
+  struct Latest {
+    size_t last = 0;
+    size_t second = 0;
+  };
 
-  // The numbers of `mount` and of the mounts it is mounted in, the first unknown one included.
-  std::vector<uint64_t> Chain(size_t mount) const {
-    std::vector<uint64_t> chain{mounts_[mount].id};
-    while (chain.size() < kMaxDepth) {
-      const auto found = by_id_.find(chain.back());
-      if (found == by_id_.end() || mounts_[found->second].parent == chain.back()) break;
-      chain.push_back(mounts_[found->second].parent);
+  size_t Slot(uint64_t id) const {
+    return static_cast<size_t>(std::lower_bound(ids_.begin(), ids_.end(), id) - ids_.begin());
+  }
+
+  // Mounts that are no cgroup's and lie above none decide nothing: all but a few of a long file.
+  void SortWhatMatters() {
+    const auto before = [this](size_t a, size_t b) {
+      const int order = mounts_[a].key.compare(mounts_[b].key);
+      return order == 0 ? a < b : order < 0;
+    };
+    std::vector<std::string_view> keys;
+    for (const Mount& mount : mounts_) {
+      if (mount.cgroup != 0) keys.push_back(mount.key);
     }
-    return chain;
-  }
-
-  static bool Holds(const std::vector<uint64_t>& chain, uint64_t id) {
-    return std::find(chain.begin(), chain.end(), id) != chain.end();
-  }
-
-  // Of the mounts on one mount point, order_[first..end): the one on top.
-  size_t Topmost(size_t first, size_t end) const {
-    size_t top = order_[end - 1];
-    // A forged file may stack any number; nobody mounts so many on one point.
-    first = std::max(first, end - std::min(end, kMaxDepth));
-    for (size_t i = end - 1; i-- > first;) {
-      const std::vector<uint64_t> chain = Chain(order_[i]);
-      if (chain.size() > 1 &&
-          std::find(chain.begin() + 1, chain.end(), mounts_[top].id) != chain.end()) {
-        top = order_[i];
-      }
+    std::sort(keys.begin(), keys.end());
+    for (size_t i = 0; i < mounts_.size(); ++i) {
+      const std::string_view key = mounts_[i].key;
+      const auto below = std::lower_bound(keys.begin(), keys.end(), key);
+      if (below != keys.end() && Encloses(key, *below)) order_.push_back(i);
     }
-    return top;
+    std::sort(order_.begin(), order_.end(), before);
   }
 
-  bool CoveredFromAbove(size_t mount, const std::vector<size_t>& enclosing) const {
-    const std::vector<uint64_t> chain = Chain(mount);
-    for (const size_t top : enclosing) {
-      size_t cover = top;
-      for (size_t steps = 0; steps < kMaxDepth; ++steps) {
-        if (Holds(chain, mounts_[cover].id)) break;
-        if (cover > mount && Holds(chain, mounts_[cover].parent)) return true;
-        const auto below = by_id_.find(mounts_[cover].parent);
-        if (below == by_id_.end() || mounts_[below->second].point != mounts_[cover].point) break;
-        cover = below->second;
-      }
+  void Enter(size_t mount) {
+    const size_t slot = Slot(mounts_[mount].parent);
+    undo_.emplace_back(slot, latest_in_[slot]);
+    Latest& latest = latest_in_[slot];
+    if (mount + 1 > latest.last) {
+      latest.second = std::exchange(latest.last, mount + 1);
+    } else {
+      latest.second = std::max(latest.second, mount + 1);
+    }
+  }
+
+  void Leave() {
+    latest_in_[undo_.back().first] = undo_.back().second;
+    undo_.pop_back();
+  }
+
+  bool HasCgroup(size_t first, size_t end) const {
+    for (size_t i = first; i < end; ++i) {
+      if (mounts_[order_[i]].cgroup != 0) return true;
+    }
+    return false;
+  }
+
+  // Of the mounts on one mount point, order_[first..end): the one on top. kNone: a later mount
+  // above hides them all.
+  size_t Topmost(size_t first, size_t end) {
+    std::vector<uint64_t> beneath;  // what another of them lies on
+    for (size_t i = first; i < end; ++i) {
+      const Mount& mount = mounts_[order_[i]];
+      if (mount.parent != mount.id) beneath.push_back(mount.parent);
+    }
+    std::sort(beneath.begin(), beneath.end());
+    bool any_on_top = false;
+    for (size_t i = end; i-- > first && steps_ <= kMaxSteps;) {
+      if (std::binary_search(beneath.begin(), beneath.end(), mounts_[order_[i]].id)) continue;
+      any_on_top = true;
+      if (!CoveredFromAbove(order_[i])) return order_[i];
+    }
+    // All lie on each other: a forged circle. The last line is as good as any.
+    return any_on_top ? kNone : order_[end - 1];
+  }
+
+  bool CoveredFromAbove(size_t mount) {
+    size_t at = mount;
+    for (size_t depth = 0; depth < kMaxDepth; ++depth) {
+      ++steps_;
+      const size_t slot = Slot(mounts_[at].parent);
+      const Latest& latest = latest_in_[slot];
+      const size_t other = latest.last == at + 1 ? latest.second : latest.last;
+      if (other > mount + 1) return true;
+      // The outermost: it lies in what is not listed, or in itself.
+      if (line_of_[slot] == 0 || line_of_[slot] == at + 1) break;
+      at = line_of_[slot] - 1;
     }
     return false;
   }
 
   const std::vector<Mount>& mounts_;
-  std::unordered_map<uint64_t, size_t> by_id_;
-  std::vector<size_t> order_;
+  std::vector<uint64_t> ids_;      // all numbers, sorted; a slot is an index into it
+  std::vector<size_t> line_of_;    // slot -> 1 + index of the mount with that number; 0: none
+  std::vector<Latest> latest_in_;  // slot -> what lies in that mount, above the present point
+  std::vector<std::pair<size_t, Latest>> undo_;
+  std::vector<size_t> order_;  // what matters, by path and then by line
+  size_t steps_ = 0;
 };
 
 }  // namespace
@@ -199,8 +263,11 @@ std::string UnescapeOctal(std::string_view text) {
     return i < text.size() && text[i] >= '0' && text[i] <= '7' ? text[i] - '0' : -1;
   };
   for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '\\' && digit(i + 1) >= 0 && digit(i + 1) <= 3 && digit(i + 2) >= 0 &&
-        digit(i + 3) >= 0) {
+    const size_t plain = std::min(text.find('\\', i), text.size()) - i;
+    out.append(text.substr(i, plain));
+    i += plain;
+    if (i == text.size()) break;
+    if (digit(i + 1) >= 0 && digit(i + 1) <= 3 && digit(i + 2) >= 0 && digit(i + 3) >= 0) {
       out += static_cast<char>(digit(i + 1) * 64 + digit(i + 2) * 8 + digit(i + 3));
       i += 3;
     } else {
@@ -210,36 +277,75 @@ std::string UnescapeOctal(std::string_view text) {
   return out;
 }
 
-std::vector<CgroupMount> ParseMountinfo(std::string_view contents, DiagnosticList& diagnostics) {
-  std::vector<Mount> mounts;
-  std::vector<CgroupMount> cgroups;
-  for (size_t number = 1; !contents.empty(); ++number) {
-    const size_t end = contents.find('\n');
-    const std::string_view line = contents.substr(0, end);
-    contents.remove_prefix(end == std::string_view::npos ? contents.size() : end + 1);
-    Mount mount;
-    CgroupMount cgroup;
-    if (const char* why = Parse(line, &mount, &cgroup)) {
-      diagnostics.Add("mountinfo-line", kFile, Concat("line ", number), line, why);
+void MountinfoParser::Feed(std::string_view text) {
+  while (!text.empty()) {
+    const size_t end = text.find('\n');
+    const std::string_view piece = text.substr(0, end);
+    const bool ends = end != std::string_view::npos;
+    text.remove_prefix(ends ? end + 1 : text.size());
+    if (ends && rest_.empty()) {
+      Line(piece);
       continue;
     }
-    if (mount.cgroup != 0) {
-      if (cgroups.size() == kMaxCgroupMounts) {
-        diagnostics.Add("mountinfo-line", kFile, Concat("line ", number), line,
-                        "is one cgroup mount too many; skipped");
-        continue;
-      }
-      cgroups.push_back(std::move(cgroup));
-      mount.cgroup = cgroups.size();
-    }
-    mounts.push_back(std::move(mount));
+    // One byte more than a line may have tells that it is too long; the rest of it is not kept.
+    rest_.append(piece.substr(0, kMaxLine + 1 - std::min(rest_.size(), kMaxLine + 1)));
+    cut_ = true;
+    if (ends) EndLine();
   }
+}
+
+void MountinfoParser::EndLine() {
+  Line(rest_);
+  rest_.clear();
+  cut_ = false;
+}
+
+void MountinfoParser::Skip(std::string_view line, std::string_view why) {
+  diagnostics_.Add("mountinfo-line", kFile, Concat("line ", number_), line, why);
+}
+
+void MountinfoParser::Line(std::string_view line) {
+  ++number_;
+  Mount mount;
+  CgroupMount cgroup;
+  if (line.size() > kMaxLine) return Skip(line, "is longer than a line can be; skipped");
+  if (const char* why = Parse(line, &mount, &cgroup)) return Skip(line, why);
+  if (mount.cgroup != 0 && cgroups_.size() == kMaxCgroupMounts) {
+    return Skip(line, "is one cgroup mount too many; skipped");
+  }
+  kept_bytes_ += sizeof(mount) + mount.key.size();
+  if (kept_bytes_ > kMaxBytes) return Skip(line, "is one mount too many; skipped");
+  if (mount.cgroup != 0) {
+    cgroups_.push_back(std::move(cgroup));
+    cgroup_lines_.push_back(number_);
+    mount.cgroup = cgroups_.size();
+  }
+  mounts_.push_back(std::move(mount));
+}
+
+std::vector<CgroupMount> MountinfoParser::Finish() {
+  if (cut_) EndLine();
   std::vector<size_t> reachable;
-  Cover(mounts).ForEachReachable([&](size_t i) { reachable.push_back(mounts[i].cgroup - 1); });
+  Cover(mounts_).ForEachReachable(
+      [&](size_t i) { reachable.push_back(mounts_[i].cgroup - 1); },
+      [&](size_t i) {
+        const size_t cgroup = mounts_[i].cgroup - 1;
+        diagnostics_.Add("mountinfo-line", kFile, Concat("line ", cgroup_lines_[cgroup]),
+                         cgroups_[cgroup].mount_point,
+                         "lies in so many mounts that whether it can be reached is not known; "
+                         "skipped");
+      });
   std::sort(reachable.begin(), reachable.end());
   std::vector<CgroupMount> result;
-  for (const size_t i : reachable) result.push_back(std::move(cgroups[i]));
+  result.reserve(reachable.size());
+  for (const size_t i : reachable) result.push_back(std::move(cgroups_[i]));
   return result;
+}
+
+std::vector<CgroupMount> ParseMountinfo(std::string_view contents, DiagnosticList& diagnostics) {
+  MountinfoParser parser(diagnostics);
+  parser.Feed(contents);
+  return parser.Finish();
 }
 
 }  // namespace plimsoll::container

@@ -88,7 +88,6 @@ Hierarchy Resolve(std::string_view controller, std::span<const CgroupLine> lines
   result.version = line->v2 ? CgroupVersion::kV2 : CgroupVersion::kV1;
   result.exposure = Exposure::kNotExposed;
   result.path = line->path;
-  result.deleted = line->deleted;
 
   const CgroupMount* best = nullptr;
   Match best_match;

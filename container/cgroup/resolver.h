@@ -6,13 +6,15 @@
 //   last
 //
 // The rules (container/DESIGN.md has the reasons):
-//   (1) A controller on a v1 line is looked for on v1 mounts alone; else the v2 line and mounts
-//   hold. (2) The root must be a whole-component prefix of the path; the rest is appended to the
-//   mount
+//
+//   (1) A controller on a v1 line is looked for on v1 mounts alone; else v2's line and mounts hold.
+//
+//   (2) The root must be a whole-component prefix of the path; the rest is appended to the mount
 //       point. Of several such mounts the one that shows most levels wins, the first on a tie.
+//
 //   (3) A root of ".." alone that is above the path is a parent of unknown distance: its limit
-//   holds,
-//       but our own directory cannot be named.
+//       holds, but our own directory cannot be named.
+//
 //   (4) Anything else is not exposed. A ".." is never followed out of a mount.
 #ifndef PLIMSOLL_CONTAINER_CGROUP_RESOLVER_H_
 #define PLIMSOLL_CONTAINER_CGROUP_RESOLVER_H_
@@ -42,7 +44,7 @@ enum class Exposure {
 struct Hierarchy {
   CgroupVersion version = CgroupVersion::kNone;
   Exposure exposure = Exposure::kNoHierarchy;
-  bool deleted = false;
+  bool deleted = false;     // set by whoever finds that the directory is gone
   std::string path;         // from /proc/self/cgroup
   std::string mount_point;  // empty unless something is exposed
   std::string mount_root;

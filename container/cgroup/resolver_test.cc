@@ -9,7 +9,7 @@ namespace plimsoll::container {
 namespace {
 
 Hierarchy ResolveV2(const std::string& path, const std::vector<CgroupMount>& mounts) {
-  const CgroupLine line{.v2 = true, .controllers = {}, .path = path, .deleted = false};
+  const CgroupLine line{.v2 = true, .controllers = {}, .path = path};
   return Resolve("cpu", std::vector<CgroupLine>{line}, mounts);
 }
 
@@ -64,8 +64,8 @@ TEST(ResolverTest, TakesTheMountThatShowsMostLevelsAndTheFirstOnATie) {
 
 TEST(ResolverTest, LooksForAControllerOnItsOwnHierarchyAlone) {
   const std::vector<CgroupLine> lines = {
-      {.v2 = false, .controllers = {"cpu", "cpuacct"}, .path = "/v1", .deleted = false},
-      {.v2 = true, .controllers = {}, .path = "/v2", .deleted = true}};
+      {.v2 = false, .controllers = {"cpu", "cpuacct"}, .path = "/v1"},
+      {.v2 = true, .controllers = {}, .path = "/v2"}};
   const CgroupMount v1{
       .v2 = false, .root = "/", .mount_point = "/c1", .options = {"rw", "cpu", "cpuacct"}};
   const CgroupMount v2{.v2 = true, .root = "/", .mount_point = "/c2", .options = {"rw"}};
@@ -75,7 +75,6 @@ TEST(ResolverTest, LooksForAControllerOnItsOwnHierarchyAlone) {
   EXPECT_EQ(Resolve("cpu", lines, std::vector<CgroupMount>{other, v2, v1}).dirs[0], "/c1/v1");
   const Hierarchy memory = Resolve("memory", lines, std::vector<CgroupMount>{v1, v2});
   EXPECT_EQ(memory.dirs[0], "/c2/v2");
-  EXPECT_TRUE(memory.deleted);
   const Hierarchy unmounted = Resolve("cpu", lines, std::vector<CgroupMount>{v2});
   EXPECT_EQ(unmounted.version, CgroupVersion::kV1);
   EXPECT_EQ(unmounted.exposure, Exposure::kNotExposed);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -28,16 +29,11 @@ const char* Parse(std::string_view text, CgroupLine* line) {
     return "does not start with a hierarchy number; skipped";
   }
   std::string_view controllers = text.substr(first + 1, second - first - 1);
-  std::string_view path = text.substr(second + 1);
+  const std::string_view path = text.substr(second + 1);
   if (path.empty() || path.front() != '/') return "has no path that starts with '/'; skipped";
   if (path.size() > kMaxPath + kDeleted.size()) return "is longer than a path can be; skipped";
   if (path.find('\0') != std::string_view::npos) return "holds a zero byte; skipped";
   line->v2 = id == 0 && controllers.empty();
-  if (path.ends_with(kDeleted)) {
-    line->deleted = true;
-    path.remove_suffix(kDeleted.size());
-    if (path.empty()) path = "/";
-  }
   line->path = std::string(path);
   while (!controllers.empty()) {
     const size_t comma = std::min(controllers.find(','), controllers.size());
@@ -48,6 +44,14 @@ const char* Parse(std::string_view text, CgroupLine* line) {
 }
 
 }  // namespace
+
+std::optional<std::string> PathBeforeDeletion(std::string_view path) {
+  if (!path.ends_with(kDeleted)) return std::nullopt;
+  path.remove_suffix(kDeleted.size());
+  // The kernel never says so of the root.
+  if (path.empty() || path == "/") return std::nullopt;
+  return std::string(path);
+}
 
 std::vector<CgroupLine> ParseSelfCgroup(std::string_view contents, DiagnosticList& diagnostics) {
   std::vector<CgroupLine> lines;

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,9 +23,17 @@ TEST(ParseSelfCgroupTest, ReadsV1V2AndNamedLines) {
   EXPECT_FALSE(lines[0].v2);
   EXPECT_EQ(lines[1].controllers, std::vector<std::string>{"name=systemd"});
   EXPECT_TRUE(lines[2].v2);
-  EXPECT_TRUE(lines[2].deleted);
-  EXPECT_EQ(lines[2].path, "/kubepods/p");
+  EXPECT_EQ(lines[2].path, "/kubepods/p (deleted)");
   EXPECT_TRUE(diagnostics.Take().empty());
+}
+
+TEST(PathBeforeDeletionTest, TakesTheKernelsWordOffAndNoOther) {
+  EXPECT_EQ(PathBeforeDeletion("/a/b (deleted)"), "/a/b");
+  EXPECT_EQ(PathBeforeDeletion("/a (deleted) (deleted)"), "/a (deleted)");
+  for (const char* path :
+       {"/", "/a", "/a(deleted)", "/a (deleted)/b", " (deleted)", "/ (deleted)"}) {
+    EXPECT_EQ(PathBeforeDeletion(path), std::nullopt) << path;
+  }
 }
 
 TEST(ParseSelfCgroupTest, SkipsABadLineAndSaysWhichAndWhy) {

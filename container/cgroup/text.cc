@@ -8,11 +8,12 @@
 
 namespace plimsoll::container {
 
-std::string Quote(std::string_view text) {
-  constexpr size_t kShown = 96;
+namespace {
+
+std::string QuoteWhole(std::string_view text) {
   constexpr char kHex[] = "0123456789abcdef";
   std::string out = "\"";
-  for (const char c : text.substr(0, kShown)) {
+  for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
     if (c == '\n') {
       out += "\\n";
@@ -29,9 +30,33 @@ std::string Quote(std::string_view text) {
       out += c;
     }
   }
-  out += '"';
+  return out + '"';
+}
+
+bool IsPrintable(char c) { return c > ' ' && c < '\x7f'; }
+
+}  // namespace
+
+std::string Quote(std::string_view text) {
+  constexpr size_t kShown = 96;
+  std::string out = QuoteWhole(text.substr(0, kShown));
   if (text.size() > kShown) out += Concat("... (", text.size(), " bytes)");
   return out;
+}
+
+std::string Shown(std::string_view name) {
+  constexpr std::string_view kOurs = "\"()[]*";
+  for (const char c : name) {
+    if (!IsPrintable(c) || kOurs.find(c) != std::string_view::npos) return QuoteWhole(name);
+  }
+  return name.empty() ? "\"\"" : std::string(name);
+}
+
+std::string ShownValue(std::string_view value) {
+  for (const char c : value) {
+    if (!IsPrintable(c) && c != ' ') return Quote(value);
+  }
+  return std::string(value);
 }
 
 std::string FormatBytes(uint64_t bytes) {
@@ -44,7 +69,7 @@ std::string FormatBytes(uint64_t bytes) {
     if (bytes >= size && bytes % size == 0) return Concat(bytes >> unit.shift, unit.name);
   }
   // A number of KiB is still hard to read when it is large; say about how much it is.
-  std::string out = Concat(bytes, " bytes");
+  std::string out = Concat(bytes, bytes == 1 ? " byte" : " bytes");
   for (const auto& unit : kUnits) {
     if (bytes >> unit.shift == 0) continue;
     const uint64_t size = uint64_t{1} << unit.shift;
@@ -73,6 +98,7 @@ bool ParseDigits(std::string_view text, uint64_t* value) {
   if (text.empty() || text.front() < '0' || text.front() > '9') return false;
   uint64_t parsed = 0;
   const char* const end = text.data() + text.size();
+  // NOLINTNEXTLINE(bugprone-suspicious-stringview-data-usage): `end` is its size
   const std::from_chars_result result = std::from_chars(text.data(), end, parsed, 10);
   if (result.ec != std::errc() || result.ptr != end) return false;
   *value = parsed;

@@ -36,6 +36,14 @@ std::string Concat(const Pieces&... pieces) {
 // bytes: what a diagnostic shows of a file it did not understand.
 std::string Quote(std::string_view text);
 
+// A name for a line of a report: as it is when nothing in it could be taken for our own words or
+// for a terminal's command, else quoted as above but whole. A cgroup's name may hold any byte but
+// '/', newline and zero, and anybody who may make cgroups chooses it.
+std::string Shown(std::string_view name);
+
+// The same for a value, in which spaces are common: "150000 100000".
+std::string ShownValue(std::string_view value);
+
 // "128 MiB", "1 GiB", "1449551462 bytes (1.3 GiB)": exact, in the largest unit that divides it.
 std::string FormatBytes(uint64_t bytes);
 

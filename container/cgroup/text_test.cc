@@ -4,11 +4,39 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace plimsoll::container {
 namespace {
 
 using std::string_literals::operator""s;
+
+TEST(ShownTest, QuotesWhatCouldBeTakenForOurWordsOrATerminalsCommand) {
+  const struct {
+    std::string_view name, shown;
+  } kCases[] = {
+      {"/sys/fs/cgroup/system.slice/dev\\x2dhugepages.mount",
+       "/sys/fs/cgroup/system.slice/dev\\x2dhugepages.mount"},
+      {"/kubepods/pod7,c:1=+@%~", "/kubepods/pod7,c:1=+@%~"},
+      {"", "\"\""},
+      {"/a b", "\"/a b\""},
+      {"/a (cpu.max)", "\"/a (cpu.max)\""},
+      {"/a\nP", "\"/a\\nP\""},
+      {"/a\x1b[2J", "\"/a\\x1b[2J\""},
+      {"/a\xc2\x9b"
+       "2J",
+       "\"/a\\xc2\\x9b2J\""},
+      {"/a\"b\\", "\"/a\\\"b\\\\\""},
+      {"*", "\"*\""},
+  };
+  for (const auto& c : kCases) EXPECT_EQ(Shown(c.name), c.shown);
+  EXPECT_EQ(Shown("/" + std::string(300, ' ')).size(), 303u) << "a name is not cut";
+}
+
+TEST(ShownValueTest, LeavesSpacesAndQuotesTheRest) {
+  EXPECT_EQ(ShownValue("150000 100000"), "150000 100000");
+  EXPECT_EQ(ShownValue("max\x1b[2J"), "\"max\\x1b[2J\"");
+}
 
 TEST(TextTest, ConcatJoinsTextAndNumbers) {
   EXPECT_EQ(Concat("a", std::string("b"), 1, uint64_t{18446744073709551615u}, int64_t{-5}),
@@ -34,6 +62,7 @@ TEST(TextTest, FormatBytesIsExactInTheLargestUnitThatDividesIt) {
     std::string text;
   } kCases[] = {
       {0, "0 bytes"},
+      {1, "1 byte"},
       {1023, "1023 bytes"},
       {1024, "1 KiB"},
       {134217728, "128 MiB"},

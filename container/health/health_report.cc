@@ -4,7 +4,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "plimsoll/container/health/json_string.h"
+#include "plimsoll/container/json_string.h"
 
 namespace plimsoll::container {
 namespace {

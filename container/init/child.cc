@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "absl/strings/str_cat.h"
+#include "plimsoll/container/cgroup/text.h"
 
 namespace plimsoll::container {
 namespace {
@@ -80,7 +81,7 @@ absl::StatusOr<Child> Child::Spawn(Reaper& reaper, const SpawnOptions& options) 
   close(report[0]);
   if (exec_error == 0) return child;
   (void)child.Wait();
-  return ErrnoStatus(exec_error, absl::StrCat("exec \"", options.argv[0], "\""));
+  return ErrnoStatus(exec_error, Concat("exec ", Quote(options.argv[0])));
 }
 
 Child::Child(Child&& other) noexcept

@@ -41,6 +41,7 @@ TEST(ChildTest, SaysWhyAProgramCouldNotBeRun) {
   } kCases[] = {
       {{"/no/such/program"}, absl::StatusCode::kNotFound, "exec \"/no/such/program\""},
       {{"no-such-program-anywhere"}, absl::StatusCode::kNotFound, "no-such-program-anywhere"},
+      {{"/no/\x1b[2J\x07"}, absl::StatusCode::kNotFound, "exec \"/no/\\x1b[2J\\x07\""},
       {{"/"}, absl::StatusCode::kPermissionDenied, "exec \"/\""},
       {{}, absl::StatusCode::kInvalidArgument, "no program was named"},
   };

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "plimsoll/container/cgroup/text.h"
 #include "plimsoll/container/init/child.h"
 #include "plimsoll/container/init/reaper.h"
 #include "plimsoll/container/init/signal_forwarder.h"
@@ -109,7 +110,7 @@ int RunInit(const InitOptions& options, const std::function<void(std::string_vie
     say(absl::string_view(child.status().message()));
     return CodeForSpawnError(child.status());
   }
-  if (options.verbose) say("started ", options.argv[0], " as PID ", child->pid());
+  if (options.verbose) say("started ", Shown(options.argv[0]), " as PID ", child->pid());
 
   const SignalForwarder forwarder(
       *child, options.whole_group ? SignalForwarder::To::kGroup : SignalForwarder::To::kProcess);
@@ -134,7 +135,9 @@ int RunInit(const InitOptions& options, const std::function<void(std::string_vie
 
   const int code = end->Code();
   const bool success = code < 256 && options.success_codes[static_cast<size_t>(code)];
-  if (options.verbose) say(options.argv[0], " ", end->Describe(), success ? "; counts as 0" : "");
+  if (options.verbose) {
+    say(Shown(options.argv[0]), " ", end->Describe(), success ? "; counts as 0" : "");
+  }
   return success ? 0 : code;
 }
 

@@ -3,8 +3,7 @@
 #include <charconv>
 #include <utility>
 
-#include "absl/strings/escaping.h"
-#include "absl/strings/str_cat.h"
+#include "plimsoll/container/cgroup/text.h"
 #include "plimsoll/container/init/exit_status.h"
 
 namespace plimsoll::container {
@@ -38,9 +37,7 @@ see what it does:  plimsoll-init -sv -- sh -c 'sleep 1 & exit 3'; echo $?
 )";
 
 absl::Status Wrong(std::string_view what, std::string_view text) {
-  return absl::InvalidArgumentError(
-      absl::StrCat(absl::string_view(what.data(), what.size()), " \"",
-                   absl::CEscape(absl::string_view(text.data(), text.size())), "\""));
+  return absl::InvalidArgumentError(Concat(what, " ", Quote(text)));
 }
 
 absl::Status TakeValue(char letter, std::string_view value, InitOptions& options) {

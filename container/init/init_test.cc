@@ -242,6 +242,28 @@ TEST(InitTest, TellsWrongUseFromAFailingProgram) {
             "plimsoll-init: no such option: \"-x\"\nplimsoll-init: try plimsoll-init --help\n");
 }
 
+TEST(InitTest, ANameFromOutsideCommandsNoTerminal) {
+  const absl::StatusOr<Outcome> outcome =
+      RunProgram(&PlainFork, {kInit, "-sv", "--", "/no/\x1b[31m"}, {});
+  ASSERT_TRUE(outcome.ok());
+  EXPECT_EQ(outcome->err.find('\x1b'), std::string::npos);
+  EXPECT_NE(outcome->err.find("exec \"/no/\\x1b[31m\""), std::string::npos) << outcome->err;
+}
+
+TEST(InitTest, StartedWithoutStandardDescriptorsItAndItsProgramHaveThem) {
+  const pid_t pid = fork();
+  if (pid == 0) {
+    for (const int fd : {0, 1, 2}) close(fd);
+    execl(kInit.c_str(), kInit.c_str(), "-s", "--", "/bin/sh", "-c",
+          "for fd in 0 1 2; do [ /proc/self/fd/$fd -ef /dev/null ] || exit $fd; done; exit 21",
+          nullptr);
+    _exit(99);
+  }
+  siginfo_t info{};
+  ASSERT_EQ(waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED), 0);
+  EXPECT_EQ(ExitStatus::From(info), ExitStatus::Exited(21));
+}
+
 TEST(InitTest, DiesWithItsParentWhenAskedTo) {
   // A parent in between starts init, and ends once the program runs.
   int ready[2], gone[2];

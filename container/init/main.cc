@@ -8,6 +8,7 @@
 
 #include "plimsoll/container/init/init.h"
 #include "plimsoll/container/init/init_options.h"
+#include "plimsoll/container/init/standard_descriptors.h"
 
 namespace {
 
@@ -21,6 +22,8 @@ void Log(std::string_view line) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  // Before the pipe that tells of exec: it would become PROGRAM's stderr.
+  plimsoll::container::TakeStandardDescriptors();
   using plimsoll::container::InitOptions;
   const std::vector<std::string_view> args(argv + 1, argv + argc);
   const absl::StatusOr<InitOptions> options = plimsoll::container::ParseInitOptions(args);

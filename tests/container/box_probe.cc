@@ -57,6 +57,7 @@ double Quota(const Limits& limits) {
 int RunPressure(int threads, int polls) {
   std::atomic<bool> stop{false};
   std::vector<std::thread> spinners;
+  spinners.reserve(static_cast<size_t>(threads));
   for (int i = 0; i < threads; ++i) {
     spinners.emplace_back([&] {
       while (!stop.load(std::memory_order_relaxed)) {

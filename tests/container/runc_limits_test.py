@@ -6,8 +6,10 @@ import os
 import sys
 import unittest
 
-import scratch_container
-from scratch_container import ScratchContainer
+sys.path.insert(0, "tools/image")  # where the harness is
+import bundle  # noqa: E402
+import container  # noqa: E402
+import guardian  # noqa: E402
 
 PLIMSOLL, PROBE = sys.argv[1:3]
 MIB = 1 << 20
@@ -23,20 +25,25 @@ class RuncLimitsTest(unittest.TestCase):
 
     def setUp(self):
         try:
-            scratch_container.check_static(PLIMSOLL)
-            scratch_container.check_available()
-        except scratch_container.Unavailable as why:
+            container.check_static(PLIMSOLL)
+            container.check_v1_cpu()
+        except container.ContainerError as why:
             self.skipTest(str(why))
+        self.image = bundle.Programs({"plimsoll": PLIMSOLL, "probe": PROBE})
+        self.addCleanup(self.image.remove)
 
     def tearDown(self):
-        left = [os.path.join(mount, entry) for mount in scratch_container.cgroup_folders()
-                for entry in os.listdir(mount) if entry == "%s%d" % (
-                    scratch_container.PREFIX, os.getpid())]
+        left = [mount for mount in guardian.cgroup_mounts()
+                if os.path.exists(os.path.join(mount, guardian.name_of("box")))]
         self.assertEqual(left, [], "cgroups left behind")
 
-    def limits(self, command=("/plimsoll", "limits", "--json"), **box):
-        with ScratchContainer({"plimsoll": PLIMSOLL}, **box) as container:
-            done = container.run(list(command))
+    def run_in_box(self, command, cgroupns=True, **box):
+        with container.Container(self.image, "box", command, private_network=True,
+                                 cgroupns=cgroupns, **box) as running:
+            return running.communicate()
+
+    def limits(self, **box):
+        done = self.run_in_box(["/plimsoll", "limits", "--json"], **box)
         self.assertEqual(done.returncode, 0, done.stderr)
         found = json.loads(done.stdout)
         print("  %s -> quota %s at %s, P %s, memory %s at %s, pids %s, diagnostics %s" % (
@@ -49,7 +56,7 @@ class RuncLimitsTest(unittest.TestCase):
             for cgroupns in (True, False):
                 for uid in (0, 65532):
                     with self.subTest(quota=quota, cgroupns=cgroupns, uid=uid):
-                        found = self.limits(quota=quota, memory=64 * MIB, pids=50,
+                        found = self.limits(cpus=quota, memory=64 * MIB, pids=50,
                                             cgroupns=cgroupns, uid=uid)
                         self.assertEqual(found["quota"], as_fraction)
                         self.assertEqual(found["procs"], procs(quota))
@@ -67,7 +74,7 @@ class RuncLimitsTest(unittest.TestCase):
         self.assertEqual(found["quota"], None)
 
     def test_says_so_where_no_cgroup_is_mounted(self):
-        found = self.limits(quota=0.5, memory=64 * MIB, cgroup_mount=False)
+        found = self.limits(cpus=0.5, memory=64 * MIB, cgroup_mount=False)
         self.assertEqual(found["quota"], None)
         self.assertEqual(found["procs"], CPUS)
         self.assertIn("not-exposed", found["diagnostics"])
@@ -83,11 +90,10 @@ class RuncLimitsTest(unittest.TestCase):
                 else:
                     self.assertEqual(found["quota"], [7, 10])
                     self.assertTrue(found["quota_at"].endswith(
-                        "%s%d" % (scratch_container.PREFIX, os.getpid())), found["quota_at"])
+                        guardian.name_of("box")), found["quota_at"])
 
     def pressure(self, polls=6, **box):
-        with ScratchContainer({"probe": PROBE}, **box) as container:
-            done = container.run(["/probe", "pressure", "2", str(polls)])
+        done = self.run_in_box(["/probe", "pressure", "2", str(polls)], **box)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(done.stderr, "")
         readings = [json.loads(line) for line in done.stdout.splitlines()]
@@ -97,7 +103,7 @@ class RuncLimitsTest(unittest.TestCase):
 
     def test_pressure_names_the_level_that_throttles(self):
         quota = 0.1
-        readings = self.pressure(quota=quota, polls=3)
+        readings = self.pressure(cpus=quota, polls=3)
         if max(r["cpus_used"] for r in readings) < 0.9 * quota:
             self.skipTest("this machine was too busy for the container to use its quota up")
         self.assertIn("throttled", [r["verdict"] for r in readings])
@@ -118,7 +124,7 @@ class RuncLimitsTest(unittest.TestCase):
         self.assertEqual({r["verdict"] for r in idle}, {"hidden-quota"})
 
 
-PERIOD = scratch_container.PERIOD_US
+PERIOD = container.PERIOD_US
 
 if __name__ == "__main__":
     unittest.main()

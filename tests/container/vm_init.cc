@@ -88,6 +88,7 @@ void Scene(const char* name, View view, const std::vector<const char*>& command,
     fflush(stdout);
     dup2(out[1], STDOUT_FILENO);
     std::vector<char*> argv;
+    argv.reserve(command.size() + 1);
     for (const char* arg : command) argv.push_back(const_cast<char*>(arg));
     argv.push_back(nullptr);
     execv(argv[0], argv.data());
@@ -149,6 +150,8 @@ int main() {
     }
     return line.find("quota_before") == std::string::npos;
   });
+
+  Scene("wall-clock", View::kHost, {"/wall_clock"});
 
   Scene("tasks", View::kContainer, {"/probe", "tasks"});
 

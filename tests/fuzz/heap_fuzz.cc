@@ -149,7 +149,7 @@ class Model {
     if (objects_.empty()) return;
     const size_t index = which % objects_.size();
     Object o = objects_[index];
-    objects_.erase(objects_.begin() + index);
+    objects_.erase(objects_.begin() + static_cast<ptrdiff_t>(index));
     const size_t keep = o.size < size ? o.size : size;
     o.at = static_cast<unsigned char*>(Heap::Reallocate(o.at, size));
     Require(o.at != nullptr);
@@ -161,7 +161,7 @@ class Model {
     if (objects_.empty()) return;
     const size_t index = which % objects_.size();
     const Object o = objects_[index];
-    objects_.erase(objects_.begin() + index);
+    objects_.erase(objects_.begin() + static_cast<ptrdiff_t>(index));
     Look(o, o.size);
     if (which % 3 == 0) {
       Heap::FreeAlignedSized(o.at, o.alignment, o.size);

@@ -119,8 +119,8 @@ class Packets final : public Stream {
 
 std::string Conversation(std::string_view input, size_t piece) {
   Packets stream(input, piece);
-  const std::atomic<bool> draining{false};
-  ConnectionState state(draining);
+  const std::atomic<ServerStage> stage{ServerStage::kServing};
+  ConnectionState state(stage);
   const Handler handler = [](Request& request, ResponseWriter& response) {
     const absl::StatusOr<std::string> body = request.ReadAll();
     // The views are alive after the body was read.

@@ -3,6 +3,7 @@
 // A corpus is a text with one input a line; \xNN stands for a byte, and is how newlines,
 // backslashes and what cannot be read are written. Any compiler builds this: the corpus is a test
 // everywhere, and libFuzzer is needed only to search for more.
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -51,8 +52,8 @@ int main(int argc, char** argv) {
       const std::string input = Unescape(line);
       Run(input);
       // Every input cut short is one more: most real damage is a short read.
-      for (size_t size = input.size(); size-- > 0 && input.size() - size <= 256;) {
-        Run(input.substr(0, size));
+      for (size_t cut = 1; cut <= std::min<size_t>(input.size(), 256); ++cut) {
+        Run(input.substr(0, input.size() - cut));
       }
       ++inputs;
     }

@@ -1,6 +1,6 @@
 """Prints the seeds of one fuzz target, one a line, from container layouts.
 
-    seeds.py values|self_cgroup|mountinfo|detect|libcgroup|pressure LAYOUT...
+    seeds.py values|self_cgroup|mountinfo|detect|peers|libcgroup|pressure LAYOUT...
 """
 import re
 import sys
@@ -16,6 +16,11 @@ READERS = {
 COUNTERS = {b"cpu.stat": b"0", b"cpu.pressure": b"1", b"memory.pressure": b"1", b"memory.events": b"2"}
 
 
+def unescape(text):
+    """`text` with each \\xNN replaced by that byte."""
+    return re.sub(rb"\\x([0-9a-f]{2})", lambda m: bytes([int(m[1], 16)]), text)
+
+
 def entries(path):
     """(name, content) of each file of a layout."""
     found = []
@@ -27,8 +32,8 @@ def entries(path):
                 found[-1][1] += line
     for name, text in found:
         if name.endswith(b" (escaped)"):
-            name = name[:-len(b" (escaped)")]
-            text = re.sub(rb"\\x([0-9a-f]{2})", lambda m: bytes([int(m[1], 16)]), text[:-1])
+            name = unescape(name[:-len(b" (escaped)")])
+            text = unescape(text[:-1])
         if not name.endswith(b"/") and b" -> " not in name:
             yield name, text
 
@@ -46,13 +51,31 @@ def seeds(target, files):
         return [mountinfo]
     if target == "values":
         return [READERS[name] + text for name, text in values]
-    if target == "detect":
+    if target in ("detect", "peers"):
         return [SEPARATOR.join([self_cgroup, mountinfo] + [text for _, text in values[:12]])]
     if target == "pressure":
         return [COUNTERS[name.rsplit(b"/", 1)[-1]] + text for name, text in files
                 if name.rsplit(b"/", 1)[-1] in COUNTERS]
     controllers = [text for name, text in files if name.endswith(b"cgroup.controllers")]
     return [SEPARATOR.join([by_name.get(b"proc/cgroups", b""), by_name.get(b"proc/mounts", b"")] + controllers)]
+
+
+def forged():
+    """Inputs of libcgroup's guard that are larger than a search makes them: each passes one bound."""
+    header, mount = b"#h\n", b"c /c cgroup2 rw 0 0\n"
+    many = b"".join(b"c%d\t0\t1\t1\n" % i for i in range(70))
+    options = b",".join(b"o%d" % i for i in range(70))
+    return [SEPARATOR.join(pieces) for pieces in (
+        [header + many, mount, b"cpu\n"],
+        [header + b"c" * 1100 + b"\t0\t1\t1\n", mount, b"cpu\n"],
+        [header + b"c\t0\t1\t1\n" * 10000, mount],
+        [header, b"c /c cgroup rw 0 0\n" * 260],
+        [header, b"c /%s cgroup rw 0 0\n" % (b"c" * 1100)],
+        [header, b"c /c cgroup rw,%s 0 0\n" % (b"o" * 300)],
+        [header, b"c /c cgroup %s 0 0\n" % options],
+        [header, mount, b" ".join(b"c%d" % i for i in range(70)) + b"\n"],
+        [header, mount, b"cpu " * 1100 + b"\n"],
+    )]
 
 
 def escape(data):
@@ -65,6 +88,8 @@ def main():
     lines = set()
     for path in sys.argv[2:]:
         lines.update(escape(seed) for seed in seeds(sys.argv[1], list(entries(path))))
+    if sys.argv[1] == "libcgroup":
+        lines.update(escape(seed) for seed in forged())
     print("\n".join(sorted(lines)))
 
 

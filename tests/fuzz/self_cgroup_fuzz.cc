@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,7 +26,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (!line.path.starts_with('/') || line.path.find('\n') != std::string::npos) abort();
     if (line.path.find('\0') != std::string::npos) abort();
     if (line.v2 && !line.controllers.empty()) abort();
-    if (text.find(line.path) == std::string_view::npos && !line.deleted) abort();
+    if (text.find(line.path) == std::string_view::npos) abort();
+    const std::optional<std::string> before = plimsoll::container::PathBeforeDeletion(line.path);
+    if (before.has_value() && (before->size() + 10 != line.path.size() || before->size() < 2))
+      abort();
   }
   return 0;
 }

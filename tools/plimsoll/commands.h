@@ -22,6 +22,13 @@ bool ReadDetectFlag(FlagReader& flags, container::DetectOptions& options);
 // Their part of --help.
 extern const char kDetectFlagsHelp[];
 
+// Why `options` cannot be used, though each flag was well written; "" if they can.
+std::string CheckDetectOptions(const container::DetectOptions& options);
+
+// Whether all that was printed reached its file, which a full disk or a closed pipe prevents. If
+// not, says so for `command`.
+bool FlushOutput(const char* command);
+
 }  // namespace plimsoll::tools
 
 #endif  // PLIMSOLL_TOOLS_PLIMSOLL_COMMANDS_H_

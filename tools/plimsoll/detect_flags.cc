@@ -1,6 +1,12 @@
+#include <sys/stat.h>
+
+#include <cerrno>
 #include <cstdint>
+#include <cstdio>
+#include <cstring>
 #include <string>
 
+#include "plimsoll/container/cgroup/text.h"
 #include "plimsoll/container/limits.h"
 #include "plimsoll/container/procs_rule.h"
 #include "plimsoll/tools/plimsoll/commands.h"
@@ -8,17 +14,21 @@
 
 namespace plimsoll::tools {
 
+using container::Concat;
+
 const char kDetectFlagsHelp[] =
     R"(How the limits are found:
   --root DIR          read /proc and /sys below DIR instead of /
   --affinity N        as if the affinity mask had N CPUs
   --mem-total BYTES   as if the machine had so much memory
-  --page-size BYTES   as if pages had this size (cgroup v1's "no limit" depends on it)
+  --page-size BYTES   as if pages had this size (cgroup v1's "no limit" depends on it);
+                      a power of two of at least 4096
   --no-libcgroup      use our own reader alone; it finds the same
 
 How the quota becomes P:
   --rounding WORD     ceil (default, as Go), floor (as automaxprocs) or nearest
-  --min N             at least N, but never above the affinity mask (default 2, as Go)
+  --min N             at least N where there is a quota (default 2, as Go); the affinity mask
+                      and --max hold against it
   --max N             at most N
   --reserve MILLICPU  leave so many thousandths of a CPU to others in the container
 )";
@@ -33,7 +43,7 @@ bool ReadDetectFlag(FlagReader& flags, container::DetectOptions& options) {
   } else if (flags.Is("--mem-total")) {
     options.mem_total = flags.Number(1, UINT64_MAX);
   } else if (flags.Is("--page-size")) {
-    options.page_size = flags.Number(1, uint64_t{1} << 30);
+    options.page_size = flags.PowerOfTwo(4096, uint64_t{1} << 30);
   } else if (flags.Is("--no-libcgroup")) {
     flags.NoValue();
     options.use_libcgroup = false;
@@ -58,6 +68,27 @@ bool ReadDetectFlag(FlagReader& flags, container::DetectOptions& options) {
     return false;
   }
   return true;
+}
+
+std::string CheckDetectOptions(const container::DetectOptions& options) {
+  struct stat status = {};
+  const char* const root = options.root.c_str();
+  if (stat(root, &status) != 0) {
+    return Concat("--root ", container::Shown(options.root), ": ", strerror(errno));
+  }
+  if (!S_ISDIR(status.st_mode)) {
+    return Concat("--root ", container::Shown(options.root), ": not a directory");
+  }
+  return {};
+}
+
+bool FlushOutput(const char* command) {
+  errno = 0;
+  const bool failed = fflush(stdout) != 0;
+  if (!failed && ferror(stdout) == 0) return true;
+  fprintf(stderr, "%s: standard output: %s\n", command,
+          failed && errno != 0 ? strerror(errno) : "what was printed is lost");
+  return false;
 }
 
 }  // namespace plimsoll::tools

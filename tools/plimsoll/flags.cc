@@ -1,5 +1,6 @@
 #include "plimsoll/tools/plimsoll/flags.h"
 
+#include <bit>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -43,12 +44,24 @@ uint64_t FlagReader::Number(uint64_t least, uint64_t most) {
   return least;
 }
 
+uint64_t FlagReader::PowerOfTwo(uint64_t least, uint64_t most) {
+  const std::string text = Value();
+  if (!error_.empty()) return least;
+  uint64_t number = 0;
+  if (container::ParseDigits(text, &number) && std::has_single_bit(number) && number >= least &&
+      number <= most) {
+    return number;
+  }
+  Bad(text, Concat("is not a power of two from ", least, " to ", most));
+  return least;
+}
+
 void FlagReader::NoValue() {
   if (inline_value_.has_value()) Bad(*inline_value_, "is a value, and the flag takes none");
 }
 
 void FlagReader::Unknown() {
-  if (error_.empty()) error_ = Concat("unknown flag ", name_);
+  if (error_.empty()) error_ = Concat("unknown flag ", container::Shown(name_));
 }
 
 void FlagReader::Bad(std::string_view text, std::string_view why) {

@@ -32,6 +32,8 @@ class FlagReader {
   std::string Value();
   // Its number in [least, most]; else an error, and `least`.
   uint64_t Number(uint64_t least, uint64_t most);
+  // The same for one of the powers of two in [least, most].
+  uint64_t PowerOfTwo(uint64_t least, uint64_t most);
   // Says that the flag takes no value; an error when it has one.
   void NoValue();
   // Reports the flag as unknown.

@@ -1,8 +1,7 @@
 #include <poll.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cstdio>
-#include <cstring>
 #include <optional>
 #include <span>
 #include <string>
@@ -27,16 +26,22 @@ using container::Concat;
 using container::DetectOptions;
 using container::Limits;
 
+constexpr char kCommand[] = "plimsoll limits";
+
 constexpr char kHelp[] =
     R"(plimsoll limits: how many CPUs, how much memory and how many tasks this process may use.
 
   plimsoll limits [--json] [--watch] [flags]
 
 Prints what was found and at which cgroup level, then the levels as a tree with the tightest limit
-of each kind marked *, then what Go and automaxprocs would choose here.
+of each kind marked *, then what Go and automaxprocs would choose here. What was seen and not used
+is told in lines that begin with "ignored". A name that could be taken for more than a name is
+printed in quotes, with escapes.
 
   --json              one JSON object instead; keys in container/limits_json.h
   --watch             print again whenever a limit changes, until interrupted
+
+Exit status: 0, 1 the root cannot be read or the output not written, 2 wrong usage.
 
 )";
 
@@ -48,8 +53,15 @@ struct Request {
 
 void PrintPeers(const Peers& peers, const Limits& limits) {
   printf("\nelsewhere\n");
-  printf("  %-24s GOMAXPROCS %d\n", "Go 1.25.0", peers.go125);
-  printf("  %-24s GOMAXPROCS %d\n", "Go 1.26.8", peers.go1268);
+  const auto go = [](const char* name, int procs) {
+    if (procs == kGoEnds) {
+      printf("  %-24s ends before main: takes the quota for a negative number\n", name);
+    } else {
+      printf("  %-24s GOMAXPROCS %d\n", name, procs);
+    }
+  };
+  go("Go 1.25.0", peers.go125);
+  go("Go 1.26.8", peers.go1268);
   using Kind = AutomaxprocsChoice::Kind;
   switch (peers.automaxprocs_1_6.kind) {
     case Kind::kValue:
@@ -66,7 +78,8 @@ void PrintPeers(const Peers& peers, const Limits& limits) {
          limits.procs_floor_min1);
 }
 
-void Print(const Request& request, const Limits& limits) {
+// False: it could not be written, and that was told.
+bool Print(const Request& request, const Limits& limits) {
   container::SystemFiles files(request.detect.root);
   const Peers peers = AskPeers(files, limits.affinity);
   if (request.json) {
@@ -74,7 +87,7 @@ void Print(const Request& request, const Limits& limits) {
     json.BeginObject();
     container::WriteJson(json, limits);
     json.Key("peers").BeginObject();
-    json.Key("go125").Number(peers.go125);
+    json.Key("go125").Number(peers.go125);  // 0: it ends before main
     json.Key("go1268").Number(peers.go1268);
     json.Key("automaxprocs_1_6");
     if (peers.automaxprocs_1_6.kind == AutomaxprocsChoice::Kind::kValue) {
@@ -91,26 +104,34 @@ void Print(const Request& request, const Limits& limits) {
     for (const std::string& line : ReportTree(limits)) printf("%s\n", line.c_str());
     PrintPeers(peers, limits);
   }
-  fflush(stdout);
+  return FlushOutput(kCommand);
 }
 
-[[noreturn]] void Watch(const Request& request) {
+// Runs until interrupted, or until nobody reads the output any more. Returns the exit status.
+int Watch(const Request& request) {
+  bool written = true;
   container::LimitsWatcher watcher(
       {.detect = request.detect, .on_change = [&](const Limits& before, const Limits& after) {
          if (!request.json) {
            printf("\nchanged: P %d -> %d\n", before.procs.value, after.procs.value);
          }
-         Print(request, after);
+         written = Print(request, after);
        }});
-  Print(request, watcher.limits());
+  if (!Print(request, watcher.limits())) return 1;
   std::string told;
   for (;;) {
-    poll(nullptr, 0, static_cast<int>(absl::ToInt64Milliseconds(watcher.interval())));
+    // Without events asked for, only a pipe or terminal that is gone wakes us.
+    pollfd output{.fd = STDOUT_FILENO, .events = 0, .revents = 0};
+    if (poll(&output, 1, static_cast<int>(absl::ToInt64Milliseconds(watcher.interval()))) > 0) {
+      fprintf(stderr, "%s: standard output: nobody reads it any more\n", kCommand);
+      return 1;
+    }
     watcher.Poll();
+    if (!written) return 1;
     // Trouble is told when it changes: a limit that is held looks as if nothing happened.
     std::string trouble;
     for (const auto& diagnostic : watcher.trouble()) {
-      trouble += Concat("plimsoll limits: [", diagnostic.code, "] ", diagnostic.text, "\n");
+      trouble += Concat(kCommand, ": [", diagnostic.code, "] ", diagnostic.text, "\n");
     }
     if (trouble != told) fputs(trouble.c_str(), stderr);
     told = std::move(trouble);
@@ -125,7 +146,7 @@ int LimitsCommand(std::span<const std::string> words) {
   while (flags.Next()) {
     if (flags.Is("--help") || flags.Is("-h")) {
       printf("%s%s", kHelp, kDetectFlagsHelp);
-      return 0;
+      return FlushOutput(kCommand) ? 0 : 1;
     }
     if (flags.Is("--json")) {
       flags.NoValue();
@@ -142,17 +163,16 @@ int LimitsCommand(std::span<const std::string> words) {
     error = Concat(container::Quote(flags.rest()[0]), " is not a flag");
   }
   if (!error.empty()) {
-    fprintf(stderr, "plimsoll limits: %s; see plimsoll limits --help\n", error.c_str());
+    fprintf(stderr, "%s: %s; see plimsoll limits --help\n", kCommand, error.c_str());
     return 2;
   }
-  struct stat status = {};
-  if (stat(request.detect.root.c_str(), &status) != 0 || !S_ISDIR(status.st_mode)) {
-    fprintf(stderr, "plimsoll limits: --root %s: not a directory\n", request.detect.root.c_str());
+  error = CheckDetectOptions(request.detect);
+  if (!error.empty()) {
+    fprintf(stderr, "%s: %s\n", kCommand, error.c_str());
     return 1;
   }
-  if (request.watch) Watch(request);
-  Print(request, Detect(request.detect));
-  return 0;
+  if (request.watch) return Watch(request);
+  return Print(request, Detect(request.detect)) ? 0 : 1;
 }
 
 }  // namespace plimsoll::tools

@@ -31,7 +31,7 @@ int main(int argc, char** argv) {
   if (words[0] == "exec") return plimsoll::tools::ExecCommand(rest);
   if (words[0] == "help" || words[0] == "--help" || words[0] == "-h") {
     fputs(kHelp, stdout);
-    return 0;
+    return plimsoll::tools::FlushOutput("plimsoll") ? 0 : 1;
   }
   fprintf(stderr, "plimsoll: unknown command %s; see plimsoll --help\n",
           plimsoll::container::Quote(words[0]).c_str());

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <optional>
 #include <string>
@@ -66,6 +67,13 @@ std::optional<std::vector<std::string_view>> ScanLines(std::string_view text) {
     lines.push_back(line);
   }
   return lines;
+}
+
+// The first of these.
+std::string_view FirstLine(std::string_view text) {
+  std::string_view line = text.substr(0, text.find('\n'));
+  if (line.ends_with('\r')) line.remove_suffix(1);
+  return line;
 }
 
 // filepath.Clean of an absolute path: "." and empty components go, ".." takes one off.
@@ -158,7 +166,7 @@ class Automaxprocs {
     if (text.missing()) return std::nullopt;
     if (!text.ok() || text.text.empty()) return Fail();
     std::vector<std::string_view> fields;
-    for (const std::string_view field : Split(Split(text.text, '\n')[0], ' ')) {
+    for (const std::string_view field : Split(FirstLine(text.text), ' ')) {
       if (!field.empty()) fields.push_back(field);
     }
     if (fields.empty() || fields.size() > 2) return Fail();
@@ -198,7 +206,7 @@ class Automaxprocs {
       failed_ = true;
       return std::nullopt;
     }
-    const std::optional<int64_t> number = Atoi(Split(text.text, '\n')[0]);
+    const std::optional<int64_t> number = Atoi(FirstLine(text.text));
     if (!number.has_value()) failed_ = true;
     return number;
   }
@@ -224,8 +232,11 @@ class Go {
   int Choose(int affinity) {
     const std::optional<double> quota = Quota();
     if (!quota.has_value()) return affinity;
-    const double procs = std::max(2.0, std::ceil(*quota));
-    return procs < affinity ? static_cast<int>(procs) : affinity;
+    const double procs = std::ceil(*quota);
+    // The conversion to 32 bits of what does not fit, infinity and NaN too, is the least number
+    // there is on x86-64; Go takes it for a small quota and ends: "procresize: invalid arg".
+    if (!(procs <= std::numeric_limits<int32_t>::max())) return kGoEnds;
+    return std::min(affinity, static_cast<int>(std::max(2.0, procs)));
   }
 
  private:
@@ -238,7 +249,7 @@ class Go {
     if (v1_) {
       const std::optional<int64_t> quota = ReadV1(*directory + "/cpu.cfs_quota_us");
       const std::optional<int64_t> period = ReadV1(*directory + "/cpu.cfs_period_us");
-      if (!quota.has_value() || *quota < 0 || period.value_or(0) == 0) return std::nullopt;
+      if (!quota.has_value() || *quota < 0 || !period.has_value()) return std::nullopt;
       return static_cast<double>(*quota) / static_cast<double>(*period);
     }
     const FileText text = ReadFile(files_, *directory + "/cpu.max", 65536, ReadStyle::kToEnd);
@@ -251,7 +262,7 @@ class Go {
     const std::optional<int64_t> quota = Atoi(std::string_view(text.text).substr(0, space));
     const std::optional<int64_t> period =
         Atoi(std::string_view(text.text).substr(space + 1, newline - space - 1));
-    if (!quota.has_value() || period.value_or(0) == 0) return std::nullopt;
+    if (!quota.has_value() || !period.has_value()) return std::nullopt;
     return static_cast<double>(*quota) / static_cast<double>(*period);
   }
 

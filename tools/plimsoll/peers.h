@@ -26,6 +26,9 @@ struct AutomaxprocsChoice {
   std::string Text() const;
 };
 
+// In place of a GOMAXPROCS: the program ends before main.
+inline constexpr int kGoEnds = 0;
+
 struct Peers {
   int go125 = 1;
   int go1268 = 1;

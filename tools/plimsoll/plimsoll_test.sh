@@ -32,7 +32,7 @@ expect 0 '* cpu.max' "$plimsoll" limits "${box[@]}"
 expect 0 '"quota": [3, 2]' "$plimsoll" limits --json "${box[@]}"
 expect 0 'P = 1' "$plimsoll" limits "${box[@]}" --rounding=floor --min 1
 expect 0 'P = 6' "$plimsoll" limits "${box[@]}" --min 6
-expect 0 'P = 1' "$plimsoll" limits "${box[@]}" --max 1
+expect 0 'P = 1 (quota 1.5 CPUs rounded up, at most 1;' "$plimsoll" limits "${box[@]}" --max 1
 expect 0 'P = 5 (GOMAXPROCS in the environment)' env GOMAXPROCS=5 "$plimsoll" limits "${box[@]}"
 expect 0 'ignored [environment] GOMAXPROCS: "abc" is not a positive number' env GOMAXPROCS=abc "$plimsoll" limits "${box[@]}"
 expect 0 'heap limit 100 MiB' env GOMEMLIMIT=100MiB "$plimsoll" limits "${box[@]}"
@@ -43,13 +43,20 @@ expect 0 'P = ' "$plimsoll" limits
 
 expect 2 'unknown flag --jsn' "$plimsoll" limits --jsn
 expect 2 '--affinity: "many" is not a number' "$plimsoll" limits --affinity many
+for size in 3 0 2048 4097 12288 2147483648; do
+  expect 2 "--page-size: \"$size\" is not a power of two from 4096 to 1073741824" \
+    "$plimsoll" limits --page-size "$size"
+done
+expect 0 'P = 2' "$plimsoll" limits "${box[@]}" --page-size 65536
+expect 0 'heap limit 1 byte (' env GOMEMLIMIT=1 "$plimsoll" limits "${box[@]}"
 expect 2 '--rounding: "up" is not ceil, floor or nearest' "$plimsoll" limits --rounding up
 expect 2 '--root needs a value' "$plimsoll" limits --root
 expect 2 '"more" is not a flag' "$plimsoll" limits more
 expect 2 'unknown command "limit"' "$plimsoll" limit
 expect 2 'plimsoll limits' "$plimsoll"
-expect 1 'not a directory' "$plimsoll" limits --root "$root/none"
-expect 0 'ignored [unreadable] /proc/self/cgroup: cannot be read' "$plimsoll" limits --root "$root/sys"
+expect 1 "--root $root/none: No such file or directory" "$plimsoll" limits --root "$root/none"
+expect 1 'not a directory' "$plimsoll" limits --root "$root/proc/self/cgroup"
+expect 0 'ignored [not-exposed] /proc/self/cgroup: cannot be read' "$plimsoll" limits --root "$root/sys"
 
 all='GOMAXPROCS=2
 OMP_NUM_THREADS=2
@@ -67,6 +74,58 @@ expect 127 'No such file' "$plimsoll" exec /nonexistent/program
 expect 126 'Permission denied' "$plimsoll" exec "$root/proc/self/cgroup"
 expect 125 'no command given' "$plimsoll" exec
 expect 125 'unknown flag --foo' "$plimsoll" exec --foo sh
+
+expect 125 "--root $root/none: No such file or directory" "$plimsoll" exec --root "$root/none" true
+
+# A limit that cannot be read is told before the program runs, and nonsense is not passed on.
+bad="$(mktemp -d "${TEST_TMPDIR:-/tmp}/bad-XXXXXX")"
+cp -r "$root/proc" "$root/sys" "$bad"
+echo 'a lot' >"$bad/sys/fs/cgroup/cpu.max"
+rm "$bad/sys/fs/cgroup/app/memory.max"
+badbox=(--root "$bad" --affinity 8 --mem-total 17179869184 --page-size 4096)
+expect 0 'plimsoll exec: [bad-value] /sys/fs/cgroup/cpu.max: period "lot" is not a positive' \
+  "$plimsoll" exec "${badbox[@]}" true
+expect 0 'ignored [bad-value]' "$plimsoll" exec --report "${badbox[@]}" true
+expect 0 'plimsoll exec: [environment] GOMAXPROCS: "abc" is not a positive number; replaced
+2' env GOMAXPROCS=abc "$plimsoll" exec "${box[@]}" sh -c 'echo $GOMAXPROCS'
+expect 0 'GOMEMLIMIT: "lots" is not a number of bytes, KiB, MiB, GiB or TiB, nor "off"; replaced
+120795955' env GOMEMLIMIT=lots "$plimsoll" exec "${box[@]}" sh -c 'echo $GOMEMLIMIT'
+expect 0 'nor "off"; taken away
+none' env GOMEMLIMIT=lots "$plimsoll" exec "${badbox[@]}" sh -c 'echo ${GOMEMLIMIT-none}'
+expect 0 '99999999 2 2' env GOMAXPROCS=99999999 "$plimsoll" exec "${box[@]}" \
+  sh -c 'echo $GOMAXPROCS $OMP_NUM_THREADS $MALLOC_ARENA_MAX'
+expect 0 '2 2' env GOMAXPROCS= OMP_NUM_THREADS= "$plimsoll" exec "${box[@]}" \
+  sh -c 'echo $GOMAXPROCS $OMP_NUM_THREADS'
+
+# Output that is lost is no success.
+full='standard output: No space left on device'
+to_full() { "$@" >/dev/full; }
+expect 1 "plimsoll limits: $full" to_full "$plimsoll" limits "${box[@]}"
+expect 1 "plimsoll limits: $full" to_full "$plimsoll" limits --json "${box[@]}"
+expect 1 "plimsoll limits: $full" to_full "$plimsoll" limits --watch "${box[@]}"
+expect 1 "plimsoll limits: $full" to_full "$plimsoll" limits --help
+expect 1 "plimsoll: $full" to_full "$plimsoll" --help
+expect 125 "plimsoll exec: $full" to_full "$plimsoll" exec --print "${box[@]}"
+expect 125 "plimsoll exec: $full" to_full "$plimsoll" exec --help
+
+# --watch ends when its reader has gone, though no limit changes.
+gone="$bad/watch.err"
+{
+  "$plimsoll" limits --watch "${box[@]}" 2>"$gone"
+  echo "exit $?" >>"$gone"
+} | read -r _
+[[ "$(cat "$gone")" == *'nobody reads it any more
+exit 1' ]] || fail "--watch without a reader: $(cat "$gone")"
+
+# A cgroup's name is printed as a name, whatever is in it.
+forged="$(mktemp -d "${TEST_TMPDIR:-/tmp}/forged-XXXXXX")"
+cp -r "$root/proc" "$root/sys" "$forged"
+name=$'x\e[2J (cpu.max), our own level'
+mv "$forged/sys/fs/cgroup/app" "$forged/sys/fs/cgroup/$name"
+echo "0::/$name" >"$forged/proc/self/cgroup"
+expect 0 'own directory "/sys/fs/cgroup/x\x1b[2J (cpu.max), our own level"' "$plimsoll" limits --root "$forged"
+[[ "$("$plimsoll" limits --root "$forged"; "$plimsoll" limits --json --root "$forged")" == *$'\e'* ]] &&
+  fail 'an escape sequence came through'
 
 # --watch: a write to a file is told within its interval; the pipe's end ends the wait.
 exec 3< <(exec "$plimsoll" limits --watch "${box[@]}")

@@ -1,4 +1,4 @@
-#include "plimsoll/container/health/json_string.h"
+#include "plimsoll/container/json_string.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -27,7 +27,23 @@ size_t Utf8Length(std::string_view text) {
   return tail(2) && tail(3) ? 4 : 0;
 }
 
-bool IsControl(char c) { return static_cast<uint8_t>(c) < 0x20 || c == 0x7F; }
+// The code point of one well-formed sequence; 0xFFFF for those beyond three bytes.
+unsigned CodePoint(std::string_view sequence) {
+  const auto at = [&sequence](size_t i) { return static_cast<unsigned char>(sequence[i]); };
+  if (sequence.size() == 1) return at(0);
+  if (sequence.size() == 2) return (at(0) & 0x1Fu) << 6 | (at(1) & 0x3Fu);
+  if (sequence.size() == 3) {
+    return (at(0) & 0x0Fu) << 12 | (at(1) & 0x3Fu) << 6 | (at(2) & 0x3Fu);
+  }
+  return 0xFFFF;
+}
+
+// What commands a terminal, or turns the direction of the text around it, is written as \u: control
+// characters, C1's too, line separators, and bidirectional marks.
+bool IsCommand(unsigned code) {
+  return code < 0x20 || (code >= 0x7F && code <= 0x9F) || code == 0x61C || code == 0x200E ||
+         code == 0x200F || (code >= 0x2028 && code <= 0x202E) || (code >= 0x2066 && code <= 0x2069);
+}
 
 // The letter that follows the backslash in the short escape of `c`; 0: it has none.
 char ShortEscape(char c) {
@@ -56,8 +72,9 @@ void AppendJsonString(std::string_view text, std::string* out) {
       *out += {'\\', c};
     } else if (const char letter = ShortEscape(c); letter != 0) {
       *out += {'\\', letter};
-    } else if (IsControl(c)) {
-      *out += {'\\', 'u', '0', '0', kHex[c >> 4], kHex[c & 15]};
+    } else if (const unsigned code = CodePoint(text.substr(0, length)); IsCommand(code)) {
+      out->append("\\u");
+      for (int shift = 12; shift >= 0; shift -= 4) out->push_back(kHex[code >> shift & 15]);
     } else {
       out->append(text.substr(0, length));
     }
@@ -69,17 +86,19 @@ void AppendJsonString(std::string_view text, std::string* out) {
 std::string OneLine(std::string_view text) {
   std::string out;
   while (!text.empty()) {
-    const char c = text[0];
     const size_t length = Utf8Length(text);
-    if (const char letter = ShortEscape(c); letter != 0) {
+    const std::string_view head = text.substr(0, length == 0 ? 1 : length);
+    if (const char letter = ShortEscape(head[0]); letter != 0) {
       out += {'\\', letter};
-    } else if (length == 0 || IsControl(c)) {
-      const uint8_t byte = static_cast<uint8_t>(c);
-      out += {'\\', 'x', kHex[byte >> 4], kHex[byte & 15]};
+    } else if (length == 0 || IsCommand(CodePoint(head))) {
+      for (const char c : head) {
+        const auto byte = static_cast<uint8_t>(c);
+        out += {'\\', 'x', kHex[byte >> 4], kHex[byte & 15]};
+      }
     } else {
-      out.append(text.substr(0, length));
+      out.append(head);
     }
-    text.remove_prefix(length == 0 ? 1 : length);
+    text.remove_prefix(head.size());
   }
   return out;
 }

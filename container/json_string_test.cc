@@ -1,4 +1,4 @@
-#include "plimsoll/container/health/json_string.h"
+#include "plimsoll/container/json_string.h"
 
 #include <string>
 
@@ -18,6 +18,11 @@ const struct {
     {"a\nb\tc\rd", R"("a\nb\tc\rd")", R"(a\nb\tc\rd)"},
     {std::string("nul\0", 4), R"("nul\u0000")", R"(nul\x00)"},
     {"\x1f\x7f", R"("\u001f\u007f")", R"(\x1f\x7f)"},
+    // UTF-8 that commands a terminal: C1's CSI, a line separator, a bidirectional mark.
+    {"\xc2\x9b"
+     "31m",
+     R"("\u009b31m")", R"(\xc2\x9b31m)"},
+    {"\xe2\x80\xa8\xe2\x80\xae", R"("\u2028\u202e")", R"(\xe2\x80\xa8\xe2\x80\xae)"},
     {"caf\xc3\xa9", "\"caf\xc3\xa9\"", "caf\xc3\xa9"},
     {"\xe2\x82\xac \xf0\x9f\x9a\xa2", "\"\xe2\x82\xac \xf0\x9f\x9a\xa2\"",
      "\xe2\x82\xac \xf0\x9f\x9a\xa2"},
