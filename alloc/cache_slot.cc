@@ -20,6 +20,25 @@ __thread MCache* own_cache __attribute__((tls_model("initial-exec"))) = nullptr;
 __thread bool ending __attribute__((tls_model("initial-exec"))) = false;
 __thread int key_rounds __attribute__((tls_model("initial-exec"))) = 0;
 
+// While caches are hidden: what current_cache would be.
+__thread MCache* hidden_cache __attribute__((tls_model("initial-exec"))) = nullptr;
+constinit std::atomic<bool> hide{false};
+
+// What the running thread allocates from; null: nothing yet.
+MCache* Shown() {
+  if (hide.load(std::memory_order_relaxed)) [[unlikely]]
+    return hidden_cache;
+  return current_cache == &empty_cache ? nullptr : current_cache;
+}
+
+void Show(MCache* cache) {
+  if (hide.load(std::memory_order_relaxed)) [[unlikely]] {
+    hidden_cache = cache;
+    cache = nullptr;
+  }
+  current_cache = cache == nullptr ? &empty_cache : cache;
+}
+
 constinit std::atomic<void (*)()> preempt_off{nullptr};
 constinit std::atomic<void (*)()> preempt_on{nullptr};
 
@@ -40,7 +59,7 @@ void OnThreadEnd(void*) {
   MCache* cache = own_cache;
   ending = true;
   own_cache = nullptr;
-  if (current_cache == cache) current_cache = &empty_cache;
+  if (Shown() == cache) Show(nullptr);
   if (cache != nullptr) core.ReturnCache(cache);
 }
 
@@ -61,10 +80,9 @@ bool MakeKey() {
 
 __thread MCache* current_cache __attribute__((tls_model("initial-exec"))) = &empty_cache;
 
-void SetCurrentCache(MCache* cache) {
-  if (cache == nullptr) cache = own_cache;
-  current_cache = cache == nullptr ? &empty_cache : cache;
-}
+void SetCurrentCache(MCache* cache) { Show(cache == nullptr ? own_cache : cache); }
+
+void HideCaches() { hide.store(true, std::memory_order_relaxed); }
 
 void SetPreemptHooks(PreemptHooks hooks) {
   preempt_off.store(hooks.off, std::memory_order_release);
@@ -80,15 +98,17 @@ SlowPath::~SlowPath() {
 }
 
 MCache* EnsureCache() {
-  MCache* cache = current_cache;
-  if (cache != &empty_cache) return cache;
+  if (MCache* shown = Shown(); shown != nullptr) [[likely]]
+    return shown;
+  watch.Ready();
   if (ending) return nullptr;
   // A cache that nobody would give back at the thread's end is not made; this asks again each time.
   if (!MakeKey()) return nullptr;
-  cache = core.AcquireCache();
+  MCache* cache = core.AcquireCache();
   if (cache == nullptr) return nullptr;
   // Before setspecific, which allocates when the key's number is high, and comes back here.
-  own_cache = current_cache = cache;
+  own_cache = cache;
+  Show(cache);
   pthread_setspecific(key, &own_cache);
   return cache;
 }

@@ -1,8 +1,9 @@
 // The cache slot: one thread-local word that names the cache the running thread may use.
 //
-//   alloc::SetCurrentCache(p->mcache);       // the scheduler, when its thread acquires a P
+//   alloc::SetCurrentCache(cache);           // a scheduler, when its thread acquires a P
 //   alloc::SetCurrentCache(nullptr);         // when it gives the P up: back to the thread's own
 //
+// Our own runtime leaves each thread its own cache (DESIGN.md, "Preemption").
 // Fast paths of the heap (section "plimsoll_nopreempt") read the slot, touch the cache and return,
 // with no call inside; a runtime that takes a P away from a signal handler leaves alone a thread
 // whose instruction pointer is within [__start_plimsoll_nopreempt, __stop_plimsoll_nopreempt).
@@ -21,6 +22,10 @@ class MCache;
 
 // Never null: a thread that may use no cache has one that is always empty. Only within this floor.
 extern __thread MCache* current_cache __attribute__((tls_model("initial-exec")));
+
+// From now on no thread is shown its cache: every operation takes its slow path. Set before the
+// first cache is made.
+void HideCaches();
 
 // Makes `cache` the running thread's; null: the thread's own, if it has one.
 void SetCurrentCache(MCache* cache);

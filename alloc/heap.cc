@@ -4,6 +4,8 @@
 
 #include "plimsoll/alloc/base/sanitizer.h"
 #include "plimsoll/alloc/heap_ops.h"
+#include "plimsoll/alloc/heap_picture.h"
+#include "plimsoll/alloc/heap_profile.h"
 #include "plimsoll/alloc/scavenger.h"
 
 namespace plimsoll {
@@ -12,6 +14,12 @@ namespace {
 using alloc::core;
 
 constinit alloc::Scavenger scavenger;
+
+// A collapse copies 2 MiB, some 300 us: one a second is far below one percent of a CPU. After a
+// refusal the next try is a minute away: memory is fragmented, or the kernel is older than 6.1.
+constexpr int64_t kCollapseEveryNs = 1'000'000'000;
+constexpr int64_t kCollapseRefusedNs = 60'000'000'000;
+constinit int64_t next_collapse_ns = INT64_MIN;
 
 }  // namespace
 
@@ -79,9 +87,15 @@ Heap::StepResult Heap::Step(int64_t now_ns) {
   const alloc::PageStats s = core.pages.Stats();
   const uint64_t wanted = scavenger.Plan(now_ns, s.in_use, s.idle, core.pages.limit());
   const uint64_t released = wanted == 0 ? 0 : core.pages.Release(wanted);
+  // Not while memory goes back: what is dense now may be idle next.
+  if (wanted == 0 && now_ns >= next_collapse_ns) {
+    bool refused = false;
+    core.pages.CollapseOne(&refused);
+    next_collapse_ns = now_ns + (refused ? kCollapseRefusedNs : kCollapseEveryNs);
+  }
   const bool over =
       core.pages.limit() != UINT64_MAX && s.in_use + s.idle > core.pages.limit() / 10 * 9;
-  return {ByteCount(released), s.idle - released <= s.in_use / 10 + MiB(4).value() && !over};
+  return {ByteCount(released), s.idle - released <= alloc::Scavenger::Keep(s.in_use) && !over};
 }
 
 ByteCount Heap::ReleaseAll() {
@@ -103,6 +117,7 @@ HeapStats Heap::Stats() {
   stats.metadata = ByteCount(s.metadata + core.cache_storage.mapped().value());
   stats.limit = ByteCount(core.pages.limit());
   stats.releases = s.releases;
+  stats.collapsed_total = ByteCount(s.collapsed_total);
   stats.released_total = ByteCount(s.released_total);
   {
     base::SpinLockHolder caches(core.caches_mu);
@@ -111,6 +126,7 @@ HeapStats Heap::Stats() {
   }
   core.pages.ForEachSpan([&stats](const alloc::Span* span) {
     const size_t c = span->class_index();
+    if (span->owner.load(std::memory_order_relaxed) == &alloc::guarded_owner) return;
     if (c == 0) {
       ++stats.large_objects;
       stats.large += ByteCount(span->bytes());
@@ -124,6 +140,36 @@ HeapStats Heap::Stats() {
     stats.live += ByteCount(objects * alloc::kSizeClasses[c].size);
   });
   return stats;
+}
+
+void Heap::SetSamplePeriod(ByteCount period) {
+  alloc::watch.Ready();
+  core.sample_period.store(period.value(), std::memory_order_relaxed);
+}
+
+bool Heap::WriteProfile(void (*write)(std::string_view bytes, void* to), void* to) {
+  return alloc::WriteHeapProfile(alloc::watch.samples,
+                                 core.sample_period.load(std::memory_order_relaxed), write, to);
+}
+
+bool Heap::WritePicture(void (*write)(std::string_view piece, void* to), void* to) {
+  const HeapStats stats = Stats();
+  const size_t regions = core.pages.Regions();
+  const size_t cell_bytes = regions * alloc::kRegionPages * sizeof(alloc::PageCell);
+  const ByteCount bytes((cell_bytes + regions * sizeof(uintptr_t) + 4096) & ~size_t{4095});
+  alloc::MmapPages pages;
+  void* scratch = pages.Map(bytes, ByteCount(4096), 0).base;
+  if (scratch == nullptr) return false;
+  auto* cells = static_cast<alloc::PageCell*>(scratch);
+  auto* bases = reinterpret_cast<uintptr_t*>(static_cast<char*>(scratch) + cell_bytes);
+  size_t copied;
+  {
+    alloc::SlowPath hold;
+    copied = core.pages.CopyCells(cells, bases, regions);
+  }
+  alloc::WriteHeapPicture(stats, bases, copied, cells, write, to);
+  pages.Unmap(scratch, bytes);
+  return true;
 }
 
 alloc::MCache* Heap::NewCache() {

@@ -16,15 +16,17 @@
 // Failure:   nullptr, when the system gives no address space (RLIMIT_AS, max_map_count). A memory
 //            limit refuses nothing: it makes idle memory go back sooner.
 // Misuse:    double free, wild and interior free, and a mismatched size end the process with one
-// line
-//            that tells address, class and state. A use after free is not found without ASan, which
-//            finds it: freed memory is poisoned. Not for signal handlers.
+//            line that tells address, class and state. An overflow or a use after free is found
+//            when the object is a guarded sample, with PLIMSOLL_DEBUG=heap=all, and by ASan: freed
+//            memory is poisoned. Not for signal handlers.
+// Debugging: alloc/heap_settings.h lists what PLIMSOLL_DEBUG says of the heap.
 // Limits:    1 TiB of heap; addresses of 48 bits. One heap in a process.
 #ifndef PLIMSOLL_ALLOC_HEAP_H_
 #define PLIMSOLL_ALLOC_HEAP_H_
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 #include "plimsoll/alloc/base/units.h"
 #include "plimsoll/alloc/stats.h"
@@ -64,8 +66,9 @@ class Heap {
   // How much memory the heap should hold at most; UINT64_MAX bytes: no limit, as at the start.
   static void SetMemoryLimit(ByteCount limit);
 
-  // Does a bounded piece of background work: gives idle memory back. Call it about every 100 ms,
-  // from one thread at a time, with a clock that does not run backwards.
+  // Does a bounded piece of background work: gives idle memory back, or asks the kernel for a huge
+  // page behind 2 MiB that have been in use for a while. Call it about every 100 ms, from one
+  // thread at a time, with a clock that does not run backwards.
   struct StepResult {
     ByteCount released;
     bool idle;  // there is nothing to do until memory is freed
@@ -77,6 +80,18 @@ class Heap {
 
   // What the heap holds, by class. Walks every span: milliseconds for each GiB.
   static HeapStats Stats();
+
+  // One allocation for about so many bytes is remembered with where it was made, and some of those
+  // stand between guard pages; 2 MiB at the start, or what PLIMSOLL_DEBUG=heapsample says. 0:
+  // none. Reports of misuse then tell where an object was allocated and freed.
+  static void SetSamplePeriod(ByteCount period);
+
+  // Writes a profile of what is live, for `go tool pprof` (alloc/heap_profile.h): `write` is called
+  // with pieces of it. False: no memory for it, and nothing was written.
+  static bool WriteProfile(void (*write)(std::string_view bytes, void* to), void* to);
+
+  // Draws which pages hold what, as SVG (alloc/heap_picture.h). False: no memory for it.
+  static bool WritePicture(void (*write)(std::string_view piece, void* to), void* to);
 
   // Caches for Ps (see alloc/cache_slot.h): one each, used by one thread at a time. nullptr: no
   // memory. DeleteCache gives up what it holds; objects allocated through it live on.

@@ -1,5 +1,7 @@
 #include "plimsoll/alloc/heap_core.h"
 
+#include <algorithm>
+
 namespace plimsoll::alloc {
 
 MCache* HeapCore::AcquireCache() {
@@ -16,13 +18,23 @@ MCache* HeapCore::AcquireCache() {
   }
   cache->next_idle = nullptr;
   cache->in_use = true;
+  ++caches_in_use;
+  ShareEmptyBytes();
   return cache;
+}
+
+void HeapCore::ShareEmptyBytes() {
+  const uint64_t share = kAllEmptyBytes / std::max<size_t>(1, caches_in_use);
+  most_empty_bytes.store(std::clamp(share, kLeastEmptyBytes, kMostEmptyBytes),
+                         std::memory_order_relaxed);
 }
 
 void HeapCore::ReturnCache(MCache* cache) {
   cache->Retire();
   base::SpinLockHolder hold(caches_mu);
   cache->in_use = false;
+  --caches_in_use;
+  ShareEmptyBytes();
   cache->next_idle = idle_caches;
   idle_caches = cache;
 }

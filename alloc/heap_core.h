@@ -10,6 +10,10 @@
 #ifndef PLIMSOLL_ALLOC_HEAP_CORE_H_
 #define PLIMSOLL_ALLOC_HEAP_CORE_H_
 
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
 #include "absl/base/thread_annotations.h"
 #include "plimsoll/alloc/backing/mmap_pages.h"
 #include "plimsoll/alloc/base/spin_lock.h"
@@ -29,6 +33,19 @@ struct HeapCore {
   FixedAlloc<MCache> cache_storage;
   MCache* idle_caches ABSL_GUARDED_BY(caches_mu) = nullptr;
   MCache* all_caches ABSL_GUARDED_BY(caches_mu) = nullptr;
+  size_t caches_in_use ABSL_GUARDED_BY(caches_mu) = 0;
+  std::atomic<uint64_t> most_empty_bytes{kMostEmptyBytes};
+
+  static constexpr uint64_t kAllEmptyBytes = uint64_t{8} << 20;
+  static constexpr uint64_t kMostEmptyBytes = uint64_t{4} << 20;
+  static constexpr uint64_t kLeastEmptyBytes = uint64_t{128} << 10;
+
+  // What each cache may keep in empty spans: a fair share of 8 MiB, so that all caches together
+  // stay well within the 16 MiB that may lie idle after a spike; at most 4 MiB, at least 128 KiB.
+  uint64_t MostEmptyBytes() const { return most_empty_bytes.load(std::memory_order_relaxed); }
+
+  // Bytes between samples, in the mean; 0: none are taken. Caches see a change at their next word.
+  std::atomic<uint64_t> sample_period{0};
 
   // A cache without a user, or a new one; null: no memory.
   MCache* AcquireCache();
@@ -41,6 +58,8 @@ struct HeapCore {
 
   // The same for caches that nobody uses: a free that raced with a retirement left word there.
   void ReadIdleCachesMail();
+
+  void ShareEmptyBytes() ABSL_EXCLUSIVE_LOCKS_REQUIRED(caches_mu);
 
   // Sends mail on that came to the wrong place. `owner` is whose mail was read.
   static void Forward(Span* span);

@@ -4,11 +4,15 @@
 #include <cstring>
 
 #include "plimsoll/alloc/base/check.h"
+#include "plimsoll/alloc/base/debug_text.h"
+#include "plimsoll/alloc/base/raw_log.h"
+#include "plimsoll/alloc/base/spin_lock.h"
 #include "plimsoll/alloc/misuse.h"
 
 namespace plimsoll::alloc {
 
 constinit HeapCore core;
+constinit HeapWatch watch;
 
 namespace {
 
@@ -23,21 +27,99 @@ auto WithCache(F f) {
   return f(shared.get(), true);
 }
 
-void* AllocateSmall(MCache* cache, size_t size_class) {
-  if (cache == nullptr) return nullptr;
-  if (void* p = cache->TryAllocateClass(size_class)) return p;
-  return cache->Refill(size_class);
+struct Given {
+  void* p = nullptr;
+  bool zero = false;  // it reads as zero already
+};
+
+// A sample of a class's objects, in a guarded slot or in a span of its own; nothing: no memory for
+// it, and the object comes from the class after all.
+[[gnu::noinline]] Given MakeSample(size_t size, size_t alignment, size_t size_class) {
+  const HeapSettings& settings = watch.settings;
+  if (settings.guard_every != 0 &&
+      watch.guard_turn.fetch_add(1, std::memory_order_relaxed) % settings.guard_every ==
+          settings.guard_every - 1) {
+    if (void* p = watch.guarded.Allocate(core.pages, size, alignment, size_class))
+      return {p, false};
+  }
+  Span* span = core.pages.NewLarge(kSizeClasses[size_class].size, alignment);
+  if (span == nullptr) return {};
+  span->sample = watch.samples.Add(span->base(), size, size_class);
+  if (span->sample == nullptr) {  // without it nobody knew the object's class
+    core.pages.FreeSpan(span);
+    return {};
+  }
+  return {reinterpret_cast<void*>(span->base()), span->zeroed};
+}
+
+Given AllocateSmall(MCache* cache, size_t size, size_t alignment, size_t size_class) {
+  if (cache == nullptr) return {};
+  for (;;) {
+    if (void* p; cache->TryAllocateClass(size_class, &p)) {
+      return {p, cache->LastWasFresh(size_class)};
+    }
+    if (cache->TakeSampleTurn(size_class)) {
+      if (const Given sample = MakeSample(size, alignment, size_class); sample.p != nullptr) {
+        return sample;
+      }
+      continue;
+    }
+    if (void* p = cache->Refill(size_class)) return {p, cache->LastWasFresh(size_class)};
+    // Nothing, and no sample's turn: there is no memory.
+    if (!cache->TakeSampleTurn(size_class)) return {};
+    if (const Given sample = MakeSample(size, alignment, size_class); sample.p != nullptr) {
+      return sample;
+    }
+  }
+}
+
+Given AllocateLarge(size_t size, size_t alignment) {
+  Span* span = core.pages.NewLarge(size == 0 ? 1 : size, alignment);
+  if (span == nullptr) return {};
+  MCache* cache = EnsureCache();
+  if (cache != nullptr && cache->CountLargeSample(size)) {
+    span->sample = watch.samples.Add(span->base(), size, 0);
+  }
+  return {reinterpret_cast<void*>(span->base()), span->zeroed};
+}
+
+// Memory as it comes, without what debugging adds.
+Given AllocatePlain(size_t size, size_t alignment) {
+  const Shape shape = ShapeOf(alignment, size);
+  if (shape.size_class == 0) return AllocateLarge(size, alignment);
+  return WithCache(
+      [&](MCache* cache, bool) { return AllocateSmall(cache, size, alignment, shape.size_class); });
+}
+
+// The class that an object's size has, though a sample's span has none.
+size_t ClassFor(const Span* span) {
+  if (span->state == SpanState::kGuarded) return kClassCount;  // like no other
+  const bool sampled = span->state == SpanState::kLarge && span->sample != nullptr;
+  return sampled ? span->sample->size_class : span->class_index();
 }
 
 // The live object at `p`, small or large; ends the process when there is none.
 Span* Resolve(const char* call, const void* p, ObjectIndex* at) {
   const auto address = reinterpret_cast<uintptr_t>(p);
   Span* span = FindSpan(address);
-  if (span == nullptr) ReportWild(call, p);
+  if (span == nullptr) {
+    if (watch.samples.Tell(address)) {
+      base::Fatal(call, ": double free of ", base::Hex(p), ": where it was freed first is above");
+    }
+    ReportWild(call, p);
+  }
   const uint64_t offset = address - span->base();
-  if (offset >= span->bytes()) ReportWild(call, p);  // beyond 48 bits: see FindSpan()
+  if (span->state == SpanState::kCollected) ReportCollected(call, p, span);
+  if (span->state == SpanState::kGuarded) {
+    (void)watch.guarded.Find(call, p, span);
+    *at = {0, true};
+    return span;
+  }
   if (span->class_index() == 0) {
-    if (offset != 0) ReportInterior(call, p, span);
+    if (offset != 0) {
+      watch.samples.Tell(address);
+      ReportInterior(call, p, span);
+    }
     *at = {0, true};
     return span;
   }
@@ -45,16 +127,27 @@ Span* Resolve(const char* call, const void* p, ObjectIndex* at) {
   if (at->index >= span->klass().objects) ReportWild(call, p);
   if (!at->at_start) ReportInterior(call, p, span);
   // A racing double free may pass here; it is found when its word is sent.
-  if (!span->IsInUse(at->index)) ReportDoubleFree(call, p, span);
+  if (!span->IsInUse(at->index)) {
+    watch.samples.Tell(address);
+    ReportDoubleFree(call, p, span);
+  }
   return span;
 }
 
+size_t UsableOf(const char* call, const void* p, const Span* span) {
+  if (span->state == SpanState::kGuarded) return watch.guarded.Find(call, p, span).size;
+  const size_t size_class = ClassFor(span);
+  return size_class == 0 ? span->bytes() : kSizeClasses[size_class].size;
+}
+
 void FreeResolved(const char* call, void* p, Span* span, ObjectIndex at) {
+  if (span->state == SpanState::kGuarded) return watch.guarded.Free(call, p, span);
   if (span->class_index() == 0) {
     // Two threads that free it at once: the second finds no owner.
     if (span->owner.exchange(nullptr, std::memory_order_acq_rel) == nullptr) {
       ReportDoubleFree(call, p, span);
     }
+    if (span->sample != nullptr) watch.samples.Remove(span->sample);
     core.pages.FreeSpan(span);
     return;
   }
@@ -66,6 +159,60 @@ void FreeResolved(const char* call, void* p, Span* span, ObjectIndex at) {
       cache->FreeRemote(span, at.index, /*now=*/shared);
     }
   });
+}
+
+void FreePlain(const char* call, void* p) {
+  ObjectIndex at;
+  Span* span = Resolve(call, p, &at);
+  FreeResolved(call, p, span, at);
+}
+
+size_t UsablePlain(const char* call, const void* p) {
+  ObjectIndex at;
+  return UsableOf(call, p, Resolve(call, p, &at));
+}
+
+// ---- debugging: every operation comes by here ----
+
+void* DebugAllocate(size_t size, size_t alignment, bool zeroed) {
+  if (size > PTRDIFF_MAX) return nullptr;
+  const Given given = AllocatePlain(size + HeapDebug::kExtra, alignment);
+  if (given.p == nullptr) return nullptr;
+  const size_t usable = UsablePlain("malloc", given.p);
+  base::Unpoison(given.p, usable);
+  if (zeroed && !given.zero) std::memset(given.p, 0, size);
+  return watch.debug.Dress(given.p, usable, size, zeroed, watch.settings);
+}
+
+size_t DebugSizeOf(const char* call, const void* p) {
+  const size_t usable = UsablePlain(call, p);
+  base::Unpoison(p, usable);
+  return watch.debug.SizeOf(call, p, usable);
+}
+
+void DebugFree(const char* call, void* p) {
+  const size_t usable = UsablePlain(call, p);
+  base::Unpoison(p, usable);
+  void* out[HeapDebug::kMostOut];
+  const size_t n = watch.debug.Undress(call, p, usable, watch.settings, out);
+  for (size_t i = 0; i < n; ++i) FreePlain(call, out[i]);
+}
+
+// Frees what is not this cache's, or is the first of a full span, or large.
+[[gnu::noinline]] void FreeElsewhere(void* p) {
+  const auto address = reinterpret_cast<uintptr_t>(p);
+  Span* span = FindSpan(address);
+  MCache* cache = EnsureCache();
+  // Another cache's object, first: none of its owner's lines is touched.
+  if (span != nullptr && cache != nullptr && span->Owner() != cache && span->class_index() != 0 &&
+      span->Owner() != &collected_owner) {
+    const ObjectIndex at = Index(address - span->base(), span->magic());
+    if (at.at_start && at.index < span->klass().objects) {
+      cache->FreeRemote(span, at.index, /*now=*/false);
+      return;
+    }
+  }
+  FreePlain("free", p);
 }
 
 }  // namespace
@@ -80,32 +227,33 @@ SharedCache::~SharedCache() ABSL_NO_THREAD_SAFETY_ANALYSIS { shared_mu.unlock();
 
 void* AllocateSlow(size_t size) {
   SlowPath hold;
-  if (size > kMaxSmall) {
-    Span* span = core.pages.NewLarge(size, 1);
-    return span == nullptr ? nullptr : reinterpret_cast<void*>(span->base());
+  if (size <= kMaxSmall) [[likely]] {
+    // When debugging, and before the first operation, what this sees is the empty cache.
+    if (void* p = current_cache->RefillInPlace(ClassOf(size))) return p;
   }
-  return WithCache([size](MCache* cache, bool) { return AllocateSmall(cache, ClassOf(size)); });
+  if (size > kMaxSmall || watch.debugging) [[unlikely]] {
+    watch.Ready();
+    return watch.debugging ? DebugAllocate(size, 1, false) : AllocateLarge(size, 1).p;
+  }
+  MCache* cache = EnsureCache();
+  if (watch.debugging) [[unlikely]]  // this was the first operation of all
+    return DebugAllocate(size, 1, false);
+  if (cache != nullptr) return AllocateSmall(cache, size, 1, ClassOf(size)).p;
+  SharedCache shared;
+  return AllocateSmall(shared.get(), size, 1, ClassOf(size)).p;
 }
 
 void* AllocateZeroed(size_t size) {
   SlowPath hold;
-  if (size > kMaxSmall) {
-    Span* span = core.pages.NewLarge(size, 1);
-    if (span == nullptr) return nullptr;
-    void* p = reinterpret_cast<void*>(span->base());
-    if (!span->zeroed) std::memset(p, 0, size);
-    return p;
+  watch.Ready();
+  if (watch.debugging) return DebugAllocate(size, 1, true);
+  const Given given = AllocatePlain(size, 1);
+  if (given.p != nullptr && !given.zero) {
+    // Under ASan the object is still poisoned here.
+    base::Unpoison(given.p, size);
+    std::memset(given.p, 0, size);
   }
-  const size_t size_class = ClassOf(size);
-  return WithCache([=](MCache* cache, bool) -> void* {
-    void* p = AllocateSmall(cache, size_class);
-    if (p != nullptr && !cache->LastWasFresh(size_class)) {
-      // Under ASan the object is still poisoned here.
-      base::Unpoison(p, size);
-      std::memset(p, 0, size);
-    }
-    return p;
-  });
+  return given.p;
 }
 
 Shape ShapeOf(size_t alignment, size_t size) {
@@ -124,34 +272,21 @@ Shape ShapeOf(size_t alignment, size_t size) {
 
 void* AllocateAligned(size_t alignment, size_t size) {
   SlowPath hold;
-  const Shape shape = ShapeOf(alignment, size);
-  if (shape.size_class == 0) {
-    Span* span = core.pages.NewLarge(size == 0 ? 1 : size, alignment);
-    return span == nullptr ? nullptr : reinterpret_cast<void*>(span->base());
-  }
-  return WithCache(
-      [&](MCache* cache, bool) -> void* { return AllocateSmall(cache, shape.size_class); });
+  watch.Ready();
+  return watch.debugging ? DebugAllocate(size, alignment, false) : AllocatePlain(size, alignment).p;
 }
 
-void FreeSlow(void* p) {
-  if (p == nullptr) return;
+bool FreeSlow(void* p) {
+  if (p == nullptr) return false;
   SlowPath hold;
-  // Another cache's object, first: neither its bitmap nor its span's owner's lines are touched.
-  // That it is in use is looked at when its word is sent.
   const auto address = reinterpret_cast<uintptr_t>(p);
-  Span* span = FindSpan(address);
-  MCache* cache = EnsureCache();
-  if (span != nullptr && cache != nullptr && span->Owner() != cache && span->class_index() != 0) {
-    const uint64_t offset = address - span->base();
-    const ObjectIndex at = Index(offset, span->magic());
-    if (offset < span->bytes() && at.at_start && at.index < span->klass().objects) {
-      cache->FreeRemote(span, at.index, /*now=*/false);
-      return;
-    }
+  if (current_cache->TryFreeRemote(address)) return false;
+  if (watch.debugging) [[unlikely]] {
+    DebugFree("free", p);
+  } else {
+    FreeElsewhere(p);
   }
-  ObjectIndex at;
-  span = Resolve("free", p, &at);
-  FreeResolved("free", p, span, at);
+  return true;
 }
 
 void FreeChecked(const char* call, void* p, size_t size_class, size_t pages, size_t told) {
@@ -159,7 +294,21 @@ void FreeChecked(const char* call, void* p, size_t size_class, size_t pages, siz
   SlowPath hold;
   ObjectIndex at;
   Span* span = Resolve(call, p, &at);
-  if (span->class_index() != size_class || (size_class == 0 && span->pages != pages)) {
+  if (watch.debugging) {
+    const size_t size = DebugSizeOf(call, p);
+    if (size != told) {
+      base::Fatal(call, ": mismatched size for ", base::Hex(p), ": told ", told, ", it has ", size);
+    }
+    return DebugFree(call, p);
+  }
+  if (span->state == SpanState::kGuarded) {
+    const Sample& sample = watch.guarded.Find(call, p, span);
+    if (sample.size_class != size_class) {
+      TellSample(sample);
+      ReportSizeMismatch(call, p, told, span);
+    }
+  } else if (ClassFor(span) != size_class || (size_class == 0 && span->pages != pages)) {
+    watch.samples.Tell(reinterpret_cast<uintptr_t>(p));
     ReportSizeMismatch(call, p, told, span);
   }
   FreeResolved(call, p, span, at);
@@ -179,22 +328,33 @@ void AttendSlow(Span* span) {
 
 size_t UsableSize(const char* call, const void* p) {
   if (p == nullptr) return 0;
-  ObjectIndex at;
-  return Resolve(call, p, &at)->object_bytes();
+  return watch.debugging ? DebugSizeOf(call, p) : UsablePlain(call, p);
 }
 
 void* Reallocate(const char* call, void* p, size_t size) {
   SlowPath hold;
+  if (watch.debugging) {
+    const size_t old = DebugSizeOf(call, p);
+    void* to = DebugAllocate(size, 1, false);
+    if (to == nullptr) return nullptr;
+    std::memcpy(to, p, old < size ? old : size);
+    DebugFree(call, p);
+    return to;
+  }
   ObjectIndex at;
   Span* span = Resolve(call, p, &at);
   const size_t size_class = size <= kMaxSmall ? ClassOf(size) : 0;
-  if (span->class_index() == size_class) {
+  if (ClassFor(span) == size_class) {
     if (size_class != 0) return p;
-    if (core.pages.Resize(span, size)) return p;
+    if (core.pages.Resize(span, size)) {
+      if (span->sample != nullptr) watch.samples.Resized(span->sample, size);
+      return p;
+    }
   }
-  void* to = size_class == 0 ? AllocateSlow(size) : Allocate(size);
+  void* to = size_class == 0 ? AllocateLarge(size, 1).p : AllocatePlain(size, 1).p;
   if (to == nullptr) return nullptr;
-  const size_t old = span->class_index() == 0 ? span->large_bytes : span->object_bytes();
+  const size_t usable = UsableOf(call, p, span);
+  const size_t old = ClassFor(span) == 0 ? span->large_bytes : usable;
   const size_t keep = old < size ? old : size;
   base::Unpoison(p, keep);
   base::Unpoison(to, size);
@@ -203,16 +363,39 @@ void* Reallocate(const char* call, void* p, size_t size) {
   return to;
 }
 
+void HeapWatch::Ready() {
+  int state = state_.load(std::memory_order_acquire);  // pairs with the release below
+  if (state == kReady) [[likely]]
+    return;
+  if (state == kNot && state_.compare_exchange_strong(state, kReading, std::memory_order_acquire)) {
+    const auto debug = base::DebugText::FromEnvironment();
+    settings = ReadHeapSettings(debug);
+    debug.TellUnknown();
+    debugging = settings.debug();
+    if (debugging) HideCaches();
+    core.sample_period.store(settings.sample_period, std::memory_order_relaxed);
+    state_.store(kReady, std::memory_order_release);
+    return;
+  }
+  while (state_.load(std::memory_order_acquire) != kReady) base::CpuRelax();
+}
+
 void LockAllForFork() ABSL_NO_THREAD_SAFETY_ANALYSIS {
   shared_mu.lock();
   core.caches_mu.lock();
   core.cache_storage.pool().LockForFork();
   for (MCentral& central : core.central) central.LockForFork();
+  watch.debug.LockForFork();
+  watch.guarded.LockForFork();
+  watch.samples.LockForFork();
   core.pages.LockForFork();
 }
 
 void UnlockAllAfterFork() ABSL_NO_THREAD_SAFETY_ANALYSIS {
   core.pages.UnlockForFork();
+  watch.samples.UnlockForFork();
+  watch.guarded.UnlockForFork();
+  watch.debug.UnlockForFork();
   for (MCentral& central : core.central) central.UnlockForFork();
   core.cache_storage.pool().UnlockForFork();
   core.caches_mu.unlock();

@@ -6,13 +6,18 @@
 #ifndef PLIMSOLL_ALLOC_HEAP_OPS_H_
 #define PLIMSOLL_ALLOC_HEAP_OPS_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
 #include "plimsoll/alloc/base/sanitizer.h"
 #include "plimsoll/alloc/cache_slot.h"
+#include "plimsoll/alloc/guarded.h"
 #include "plimsoll/alloc/heap_core.h"
+#include "plimsoll/alloc/heap_debug.h"
+#include "plimsoll/alloc/heap_settings.h"
 #include "plimsoll/alloc/mcache.h"
+#include "plimsoll/alloc/samples.h"
 
 #define PLIMSOLL_LEAF __attribute__((noinline, section("plimsoll_nopreempt")))
 
@@ -30,12 +35,32 @@ namespace plimsoll::alloc {
 
 [[gnu::visibility("hidden")]] extern constinit HeapCore core;
 
+// What looks at a few allocations, or at all of them when debugging.
+struct HeapWatch {
+  // Reads the settings, once; before any object is made. In debug mode no thread is shown a cache,
+  // so that every operation takes its slow path and comes by here.
+  void Ready();
+
+  HeapSettings settings;  // after Ready(), constant but for sample_period: see HeapCore's
+  bool debugging = false;
+  Samples samples;
+  GuardedPool guarded;
+  HeapDebug debug;
+  std::atomic<uint32_t> guard_turn{0};
+
+ private:
+  enum : int { kNot, kReading, kReady };
+  std::atomic<int> state_{kNot};
+};
+[[gnu::visibility("hidden")]] extern constinit HeapWatch watch;
+
 // Each does all of its operation, from the start. `call` is the caller's name for reports.
 void* AllocateSlow(size_t size);
 void* AllocateZeroed(size_t size);
 void* AllocateAligned(size_t alignment, size_t size);
 void* Reallocate(const char* call, void* p, size_t size);
-void FreeSlow(void* p);
+// False: no page can have come free.
+bool FreeSlow(void* p);
 void FreeChecked(const char* call, void* p, size_t size_class, size_t pages, size_t told);
 void AttendSlow(Span* span);
 size_t UsableSize(const char* call, const void* p);
@@ -69,7 +94,7 @@ void UnlockAllAfterFork();
 
 [[gnu::always_inline]] inline void* Allocate(size_t size) {
   PLIMSOLL_LEAF_GUARD;
-  if (void* p = current_cache->TryAllocate(size)) [[likely]]
+  if (void* p; current_cache->TryAllocate(size, &p)) [[likely]]
     return p;
   return AllocateSlow(size);
 }
@@ -81,7 +106,7 @@ void UnlockAllAfterFork();
   if (freed == MCache::Freed::kDone) [[likely]]
     return;
   if (freed == MCache::Freed::kAttention) return AttendSlow(span);
-  return FreeSlow(p);
+  FreeSlow(p);
 }
 
 }  // namespace plimsoll::alloc

@@ -201,6 +201,7 @@ TEST(HeapTest, PreemptionIsOffInSlowPathsAndOnAgainAfter) {
 }
 
 TEST(HeapTest, StatsAddUpToWhatIsHeld) {
+  Heap::SetSamplePeriod(ByteCount(0));  // a sample is a span of its own
   const HeapStats before = Heap::Stats();
   std::vector<void*> objects;
   for (int i = 0; i < 1000; ++i) objects.push_back(Heap::Allocate(1000));
@@ -229,6 +230,37 @@ TEST(HeapTest, JsonNamesEveryClassInUse) {
   Heap::Free(p);
 }
 
+TEST(HeapTest, ThePictureShowsEveryRegionAndWhatItsPagesHold) {
+  std::vector<void*> all;
+  for (int i = 0; i < 3000; ++i) all.push_back(Heap::Allocate(1024));
+  all.push_back(Heap::Allocate(MiB(3).value()));
+  std::string svg;
+  const auto draw = [&svg] {
+    svg.clear();
+    return Heap::WritePicture(
+        [](std::string_view piece, void* to) { static_cast<std::string*>(to)->append(piece); },
+        &svg);
+  };
+  ASSERT_TRUE(draw());
+  const auto count = [&svg](const char* what) {
+    size_t n = 0;
+    for (size_t at = svg.find(what); at != std::string::npos; at = svg.find(what, at + 1)) ++n;
+    return n;
+  };
+  EXPECT_EQ(svg.substr(0, 4), "<svg");
+  EXPECT_EQ(svg.substr(svg.size() - 7), "</svg>\n");
+  EXPECT_EQ(count("<rect"), count("/>"));
+  EXPECT_EQ(count("<text"), count("</text>"));
+  EXPECT_EQ(count("fill=\"none\""), Heap::Stats().mapped.value() / MiB(64).value());
+  EXPECT_GE(count("1024 B"), 1u);
+  EXPECT_GE(count("fill=\"#555b66\""), 2u);  // the legend's, and the large object
+  const size_t idle_before = count("fill=\"#f1e2b0\"");
+  for (void* p : all) Heap::Free(p);
+  ASSERT_TRUE(draw());
+  EXPECT_GT(count("fill=\"#f1e2b0\""), idle_before);
+  Heap::ReleaseAll();
+}
+
 TEST(HeapTest, StepReturnsASpikeWithinTenSeconds) {
   Heap::ReleaseAll();
   std::vector<void*> objects;
@@ -241,6 +273,23 @@ TEST(HeapTest, StepReturnsASpikeWithinTenSeconds) {
   for (int64_t now = 0; now <= 10'000'000'000; now += 100'000'000) Heap::Step(now);
   const HeapStats s = Heap::Stats();
   EXPECT_LE(s.in_spans.value() + s.idle.value(), s.live.value() * 5 / 4 + MiB(16).value());
+}
+
+TEST(HeapTest, MemoryThatStaysInUseGetsHugePages) {
+  std::vector<void*> all;
+  for (int i = 0; i < 32; ++i) {
+    all.push_back(std::memset(Heap::Allocate(MiB(1).value()), 1, MiB(1).value()));
+  }
+  const uint64_t before = Heap::Stats().collapsed_total.value();
+  int64_t now = int64_t{3'000'000'000'000};
+  for (int i = 0; i < 30; ++i) Heap::Step(now += 1'000'000'000);
+  for (void* p : all) {
+    for (size_t k = 0; k < MiB(1).value(); k += 4096) ASSERT_EQ(static_cast<char*>(p)[k], 1);
+  }
+  const uint64_t after = Heap::Stats().collapsed_total.value();
+  for (void* p : all) Heap::Free(p);
+  if (after == before) GTEST_SKIP() << "this kernel gave no huge page";
+  EXPECT_GE(after - before, MiB(2).value());
 }
 
 TEST(HeapTest, UnderALimitIdleMemoryGoesAtTheNextStep) {
@@ -258,6 +307,7 @@ TEST(HeapTest, UnderALimitIdleMemoryGoesAtTheNextStep) {
 #define HEAP_DEATH(statement, text) EXPECT_EXIT(statement, testing::ExitedWithCode(2), text)
 
 TEST(HeapDeathTest, MisuseIsToldWithAddressClassAndState) {
+  Heap::SetSamplePeriod(ByteCount(0));  // a sample is a span of its own
   if (base::kTsan) GTEST_SKIP() << "TSan forbids threads and fork together";
   HEAP_DEATH(
       {

@@ -8,11 +8,13 @@
 //
 // Nothing here may use libstdc++, stdio, or anything that might allocate.
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -79,9 +81,7 @@ void* Background(void*) {
 }
 
 // After memory was freed: sees to it that somebody gives it back. No lock is held.
-void KeepBackground() {
-  if (core.pages.IdleBytes() < kWorthAThread) [[likely]]
-    return;
+[[gnu::noinline]] void WakeBackground() {
   uint32_t state = background.load(std::memory_order_relaxed);
   if (state == kStepping || !background_wanted.load(std::memory_order_relaxed)) return;
   if (!background.compare_exchange_strong(state, kStepping, std::memory_order_seq_cst)) return;
@@ -107,6 +107,39 @@ void KeepBackground() {
   pthread_attr_destroy(&attributes);
   pthread_sigmask(SIG_SETMASK, &old, nullptr);
   errno = error;
+}
+
+[[gnu::always_inline]] inline void KeepBackground() {
+  if (core.pages.IdleBytes() >= kWorthAThread) [[unlikely]]
+    WakeBackground();
+}
+
+void WriteToFd(std::string_view text, void* to) {
+  plimsoll::base::RawWrite(*static_cast<int*>(to), text);
+}
+
+// ---- reports at exit ----
+
+// Writes a file that `variable` names, when the program ends.
+void WriteAtExit(const char* variable,
+                 bool (*write)(void (*piece)(std::string_view bytes, void* to), void* to)) {
+  const char* path = getenv(variable);
+  if (path == nullptr || *path == '\0') return;
+  int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (fd < 0) {
+    plimsoll::base::RawLog("plimsoll: ", variable, "=", plimsoll::base::Quoted{path}, ": ",
+                           plimsoll::base::ErrnoName(errno));
+    return;
+  }
+  if (!write(&WriteToFd, &fd)) plimsoll::base::RawLog("plimsoll: ", variable, ": no memory");
+  close(fd);
+}
+
+// PLIMSOLL_HEAP_PROFILE=PATH: what is live, for pprof. PLIMSOLL_HEAP_PICTURE=PATH: which pages hold
+// what, as SVG.
+__attribute__((destructor)) void WriteReports() {
+  WriteAtExit("PLIMSOLL_HEAP_PROFILE", &Heap::WriteProfile);
+  WriteAtExit("PLIMSOLL_HEAP_PICTURE", &Heap::WritePicture);
 }
 
 // ---- fork ----
@@ -142,8 +175,7 @@ constexpr size_t kMost = PTRDIFF_MAX;
 
 [[gnu::noinline]] void FreeSlowly(void* p) {
   // Releasing never sets errno: the system is entered without libc.
-  FreeSlow(p);
-  KeepBackground();
+  if (FreeSlow(p)) KeepBackground();
 }
 
 [[gnu::noinline]] void AttendSlowly(Span* span) {
@@ -153,7 +185,7 @@ constexpr size_t kMost = PTRDIFF_MAX;
 
 [[gnu::always_inline]] inline void* Malloc(size_t size) {
   PLIMSOLL_LEAF_GUARD;
-  if (void* p = current_cache->TryAllocate(size)) [[likely]]
+  if (void* p; current_cache->TryAllocate(size, &p)) [[likely]]
     return p;
   return MallocSlow(size);
 }
@@ -226,27 +258,24 @@ void FreeWithShape(void* p, size_t alignment, size_t size) {
     }
     if (may_fail) return nullptr;
     if (plimsoll_throw_bad_alloc) plimsoll_throw_bad_alloc();
-    plimsoll::base::Fatal("operator new: no memory for ", size, " bytes");
+    plimsoll::base::Fatal("operator new: no memory for ", plimsoll::base::Counted{size, "byte"});
   }
 }
 
 [[gnu::always_inline]] inline void* New(size_t size) {
   PLIMSOLL_LEAF_GUARD;
-  if (void* p = current_cache->TryAllocate(size)) [[likely]]
+  if (void* p; current_cache->TryAllocate(size, &p)) [[likely]]
     return p;
   return NewSlow(size, 1, false);
 }
 [[gnu::always_inline]] inline void* NewNoThrow(size_t size) {
   PLIMSOLL_LEAF_GUARD;
-  if (void* p = current_cache->TryAllocate(size)) [[likely]]
+  if (void* p; current_cache->TryAllocate(size, &p)) [[likely]]
     return p;
   return NewSlow(size, 1, true);
 }
 
-// Writes to a descriptor or a FILE; stdio is the caller's wish here.
-void WriteToFd(std::string_view text, void* to) {
-  plimsoll::base::RawWrite(*static_cast<int*>(to), text);
-}
+// Writes to a FILE; stdio is the caller's wish here.
 void WriteToFile(std::string_view text, void* to) {
   fwrite(text.data(), 1, text.size(), static_cast<FILE*>(to));
 }
@@ -298,6 +327,12 @@ PLIMSOLL_EXPORT void free_sized(void* p, size_t size) noexcept {
 }
 PLIMSOLL_EXPORT void free_aligned_sized(void* p, size_t alignment, size_t size) noexcept {
   if (p != nullptr) FreeWithShape(p, alignment, size);
+}
+
+// For process_malloc.h, and for who asks whether this malloc was linked: bytes of memory it holds.
+PLIMSOLL_EXPORT uint64_t plimsoll_malloc_resident() {
+  const PageStats s = core.pages.Stats();
+  return s.in_use + s.idle + s.metadata;
 }
 
 PLIMSOLL_EXPORT int malloc_trim(size_t) noexcept { return Heap::ReleaseAll().value() != 0; }

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -267,6 +268,47 @@ TEST_F(MallocDeathTest, WithoutAddressSpaceMallocAnswersNullAndTheProgramGoesOn)
         _exit(told && held.size() > 1000 && again != nullptr ? 0 : 1);
       },
       testing::ExitedWithCode(0), "");
+}
+
+// The status is 0 when all is well.
+[[noreturn]] void RunWithoutVmas() {
+  constexpr size_t kPage = 4096;
+  std::vector<void*> small;
+  for (int i = 0; i < 1000; ++i) small.push_back(malloc(100));
+  // Pages of alternating protection are never merged: each is a VMA.
+  const size_t pages = 200'000;
+  auto* wall = static_cast<char*>(
+      mmap(nullptr, pages * kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+  size_t made = 0;
+  while (made < pages && mprotect(wall + made * kPage, kPage, PROT_READ) == 0) made += 2;
+  if (made >= pages) _exit(3);  // this kernel's limit was not reached
+  std::vector<std::pair<char*, size_t>> held;
+  for (int i = 0; i < 3000; ++i) {
+    const size_t size = i % 10 == 0 ? size_t{20} << 20 : size_t(i) * 7 % 5000 + 1;
+    auto* p = static_cast<char*>(malloc(size));
+    if (p == nullptr) {
+      if (errno != ENOMEM) _exit(4);
+      continue;
+    }
+    p[0] = p[size - 1] = static_cast<char>(i);
+    held.emplace_back(p, size);
+  }
+  for (void* p : small) free(p);
+  for (const auto& [p, size] : held) {
+    if (p[0] != p[size - 1]) _exit(5);
+    free(p);
+  }
+  munmap(wall, pages * kPage);
+  void* again = malloc(size_t{200} << 20);
+  if (again == nullptr) _exit(6);
+  free(again);
+  _exit(0);
+}
+
+// max_map_count is reached: the kernel has no VMA left. What needs none still works, what needs one
+// is told no, nothing breaks, and when there are some again all is well.
+TEST_F(MallocDeathTest, WithoutVmasMallocAnswersNullAndRecovers) {
+  EXPECT_EXIT(RunWithoutVmas(), testing::ExitedWithCode(0), "");
 }
 
 TEST_F(MallocDeathTest, ADoubleFreeEndsTheProgramWithOneLine) {

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <map>
 #include <random>
@@ -20,6 +21,13 @@ HeapCore& NewCore() {
   static auto& kept = *new std::vector<HeapCore*>;  // reachable, for LeakSanitizer
   kept.push_back(new HeapCore);
   return *kept.back();
+}
+
+void* AllocateFrom(MCache* cache, size_t size_class) {
+  void* p;
+  if (cache->TryAllocateClass(size_class, &p)) return p;
+  p = cache->RefillInPlace(size_class);
+  return p != nullptr ? p : cache->Refill(size_class);
 }
 
 class Model {
@@ -39,8 +47,7 @@ class Model {
 
   void Allocate(size_t by, size_t size_class) {
     MCache* cache = caches_[by % caches_.size()];
-    void* p = cache->TryAllocateClass(size_class);
-    if (p == nullptr) p = cache->Refill(size_class);
+    void* p = AllocateFrom(cache, size_class);
     ASSERT_NE(p, nullptr);
     const auto address = reinterpret_cast<uintptr_t>(p);
     const size_t size = kSizeClasses[size_class].size;
@@ -165,8 +172,7 @@ TEST(MCacheTest, AnObjectFreedIsFoundAgainAndNoPageIsTakenForIt) {
   MCache* cache = core.AcquireCache();
   for (size_t c = 1; c < kClassCount; ++c) {
     for (int i = 0; i < 3000; ++i) {
-      void* p = cache->TryAllocateClass(c);
-      if (p == nullptr) p = cache->Refill(c);
+      void* p = AllocateFrom(cache, c);
       ASSERT_NE(p, nullptr);
       Span* span = nullptr;
       const MCache::Freed freed = cache->TryFree(reinterpret_cast<uintptr_t>(p), &span);
@@ -179,6 +185,39 @@ TEST(MCacheTest, AnObjectFreedIsFoundAgainAndNoPageIsTakenForIt) {
   EXPECT_EQ(core.pages.Stats().in_use, 0u);
 }
 
+// A refill in place takes no page, gives no object twice, and leaves what it does not know alone.
+TEST(MCacheTest, ASlotThatRanEmptyIsRefilledFromItsOwnSpan) {
+  for (const size_t size : {16, 64, 256, 4096, 32768}) {
+    SCOPED_TRACE(size);
+    HeapCore& core = NewCore();
+    MCache* cache = core.AcquireCache();
+    const size_t c = ClassOf(size);
+    EXPECT_EQ(cache->RefillInPlace(c), nullptr);  // it has no span yet
+    std::vector<void*> held = {cache->Refill(c)};
+    ASSERT_NE(held[0], nullptr);
+    Span* span = FindSpan(reinterpret_cast<uintptr_t>(held[0]));
+    while (held.size() < kSizeClasses[c].objects) {
+      void* p;
+      if (!cache->TryAllocateClass(c, &p)) p = cache->RefillInPlace(c);
+      ASSERT_NE(p, nullptr);
+      EXPECT_EQ(FindSpan(reinterpret_cast<uintptr_t>(p)), span);
+      held.push_back(p);
+      cache->CheckInvariants();
+    }
+    std::sort(held.begin(), held.end());
+    EXPECT_EQ(std::unique(held.begin(), held.end()), held.end());
+    EXPECT_EQ(cache->RefillInPlace(c), nullptr);  // the span is full
+    cache->CheckInvariants();
+    for (void* p : held) {
+      Span* at;
+      ASSERT_NE(cache->TryFree(reinterpret_cast<uintptr_t>(p), &at), MCache::Freed::kNotHere);
+    }
+    void* again = cache->RefillInPlace(c);
+    EXPECT_EQ(FindSpan(reinterpret_cast<uintptr_t>(again)), span);
+    cache->CheckInvariants();
+  }
+}
+
 TEST(MCacheTest, FreesOfOthersComeBackToTheOwnerInBatches) {
   HeapCore& core = NewCore();
   MCache* owner = core.AcquireCache();
@@ -186,8 +225,7 @@ TEST(MCacheTest, FreesOfOthersComeBackToTheOwnerInBatches) {
   const size_t c = ClassOf(64);
   std::vector<void*> objects;
   for (uint32_t i = 0; i < 4 * kSizeClasses[c].objects; ++i) {
-    void* p = owner->TryAllocateClass(c);
-    objects.push_back(p != nullptr ? p : owner->Refill(c));
+    objects.push_back(AllocateFrom(owner, c));
   }
   const uint64_t pages = core.pages.Stats().in_use;
   for (int round = 0; round < 50; ++round) {
@@ -200,8 +238,7 @@ TEST(MCacheTest, FreesOfOthersComeBackToTheOwnerInBatches) {
     }
     other->FlushPending();
     for (void*& p : objects) {
-      p = owner->TryAllocateClass(c);
-      if (p == nullptr) p = owner->Refill(c);
+      p = AllocateFrom(owner, c);
       ASSERT_NE(p, nullptr);
     }
   }

@@ -12,7 +12,7 @@ Span* MCentral::Take(Mailbox* owner) {
 
 // Files an orphan by what it has to give. False: nothing of it is in use, and it is in no list.
 bool MCentral::File(Span* span) {
-  const size_t in_use = span->CountInUse();
+  const size_t in_use = span->live;
   if (in_use == 0) return false;
   if (in_use < span->klass().objects) {
     span->state = SpanState::kPartial;

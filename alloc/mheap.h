@@ -53,6 +53,14 @@ struct PageStats {
   uint64_t regions = 0;   // and gaps between them
   uint64_t releases = 0;  // calls
   uint64_t released_total = 0;
+  uint64_t collapsed_total = 0;  // bytes for which a huge page was asked, and given
+};
+
+// What a page holds, for pictures.
+struct PageCell {
+  enum : uint8_t { kAbsent, kReleased, kIdle, kLarge, kOther, kFirstClass = 8 };
+  uint8_t kind = kAbsent;  // or kFirstClass + size class
+  uint8_t fill = 0;        // of the span's objects in use, of 255
 };
 
 template <PageSource Source>
@@ -65,18 +73,21 @@ class MHeap {
   MHeap(const MHeap&) = delete;
   MHeap& operator=(const MHeap&) = delete;
 
-  // A span for objects of `size_class`, in state kCurrent and owned by `owner`; or null.
+  // A span for objects of `size_class`, all free, kPartial, in no list, `owner`'s; or null.
   Span* NewSpan(size_t size_class, Mailbox* owner) {
     const SizeClass& c = kSizeClasses[size_class];
     Span* span = NewRecord(SpanKind(c.words));
     if (span == nullptr) return nullptr;
-    if (!Place(span, c.pages, 1, size_class, c.magic)) return nullptr;
+    if (!Place(span, c.pages, 1, size_class, c.magic)) {
+      records_[SpanKindOf(span)].Free(span);
+      return nullptr;
+    }
     span->words = static_cast<uint8_t>(c.words);
     span->untouched_word = 0;
-    span->state = SpanState::kCurrent;
+    span->live = 0;
+    span->state = SpanState::kPartial;
     for (size_t w = 0; w < c.words; ++w) {
-      span->word[w].alloc.store(0, std::memory_order_relaxed);
-      span->word[w].local.store(0, std::memory_order_relaxed);
+      span->SetInUse(w, 0);
       span->remote().bits[w].store(0, std::memory_order_relaxed);
     }
     span->owner.store(owner, std::memory_order_seq_cst);  // see Notify()
@@ -91,8 +102,12 @@ class MHeap {
     Span* span = NewRecord(0);
     if (span == nullptr) return nullptr;
     const uint64_t align = alignment <= kPageSize ? 1 : alignment >> kPageShift;
-    if (!Place(span, pages, align, 0, 0)) return nullptr;
+    if (!Place(span, pages, align, 0, 0)) {
+      records_[SpanKindOf(span)].Free(span);
+      return nullptr;
+    }
     span->words = 0;
+    span->sample = nullptr;
     span->large_bytes = bytes;
     span->state = SpanState::kLarge;
     span->owner.store(&large_owner, std::memory_order_seq_cst);
@@ -100,8 +115,45 @@ class MHeap {
     return span;
   }
 
+  // A record for pages of a large span that the guarded pool has taken apart; or null.
+  Span* NewGuarded(uintptr_t base, uint32_t pages) {
+    Span* span = NewRecord(0);
+    if (span == nullptr) return nullptr;
+    span->SetPlace(base, 0);
+    span->pages = pages;
+    span->size_class.store(0, std::memory_order_relaxed);
+    span->words = 0;
+    span->object_size = 0;
+    span->sample = nullptr;
+    span->state = SpanState::kGuarded;
+    span->owner.store(&guarded_owner, std::memory_order_seq_cst);
+    SetSpan(base, pages, span);
+    return span;
+  }
+
   // Takes a span back whose objects are all free. Requires: the caller owns it.
   void FreeSpan(Span* span) {
+    FreePages(span);
+    records_[SpanKindOf(span)].Free(span);
+  }
+
+  // Gives the collected heap's record `span` the pages of a class, or of a large object of `bytes`
+  // (class 0), and the owner that all its spans have. What the caller fills in comes first: from
+  // here on the span can be found. False: there is no memory.
+  bool PlaceCollected(Span* span, size_t size_class, size_t bytes) {
+    const SizeClass& c = kSizeClasses[size_class];
+    if (bytes > (uint64_t{1} << 47)) return false;
+    const uint64_t pages = size_class == 0 ? PagesFor(ByteCount(bytes)).value() : c.pages;
+    if (!Place(span, pages, 1, size_class, c.magic)) return false;
+    span->large_bytes = size_class == 0 ? bytes : 0;
+    span->state = SpanState::kCollected;
+    span->owner.store(&collected_owner, std::memory_order_seq_cst);
+    SetSpan(span->base(), pages, span);
+    return true;
+  }
+
+  // Takes a span's pages back; its record stays the caller's. Requires: the caller owns it.
+  void FreePages(Span* span) {
     const uint64_t page = PageOf(span->base());
     const uint64_t count = span->pages;
     span->owner.store(nullptr, std::memory_order_seq_cst);
@@ -114,7 +166,6 @@ class MHeap {
       in_use_ -= count;
       idle_.store(pages_.unreleased_pages(), std::memory_order_relaxed);
     }
-    records_[RecordKind(span)].Free(span);
   }
 
   // Makes a large object larger or smaller where it is. False: the pages behind it are taken.
@@ -171,6 +222,28 @@ class MHeap {
     return done;
   }
 
+  // Asks for a huge page behind one dense stretch of 2 MiB, outside of the lock; looks at up to 64
+  // of them. `refused` is set when the kernel will not: it knows no such call, or has none to give.
+  // Returns bytes collapsed. From one thread at a time.
+  uint64_t CollapseOne(bool* refused) {
+    std::optional<uint64_t> page;
+    {
+      base::SpinLockHolder hold(mu_);
+      page = pages_.FindDense(&collapse_cursor_, 64);
+    }
+    if (!page.has_value()) return 0;
+    // The pages stay mapped whatever becomes of them meanwhile, and a release after it splits the
+    // huge page again.
+    constexpr ByteCount kHuge = PageCount(kHugePages).bytes();
+    if (!source_.Collapse(reinterpret_cast<void*>(AddressOf(*page)), kHuge)) {
+      *refused = true;
+      return 0;
+    }
+    base::SpinLockHolder hold(mu_);
+    collapsed_total_ += kHuge.value();
+    return kHuge.value();
+  }
+
   // Free pages that are still in memory, at some moment just past; without the lock.
   uint64_t IdleBytes() const { return idle_.load(std::memory_order_relaxed) << kPageShift; }
 
@@ -189,7 +262,45 @@ class MHeap {
     s.regions = region_limit_;
     s.releases = releases_;
     s.released_total = released_total_;
+    s.collapsed_total = collapsed_total_;
     return s;
+  }
+
+  // How many regions there are, gaps between them included.
+  size_t Regions() const {
+    base::SpinLockHolder hold(mu_);
+    return region_limit_;
+  }
+
+  // Copies what each page of the first `regions` regions holds, and where they are. Requires:
+  // `cells` has kRegionPages for each. Returns how many were copied.
+  size_t CopyCells(PageCell* cells, uintptr_t* bases, size_t regions) const {
+    base::SpinLockHolder hold(mu_);
+    const size_t most = std::min<size_t>(regions, region_limit_);
+    for (size_t r = 0; r < most; ++r) {
+      bases[r] = region_base_[r];
+      for (uint64_t i = 0; i < kRegionPages; ++i) {
+        PageCell& cell = cells[r * kRegionPages + i];
+        cell = {};
+        const uint64_t page = r * kRegionPages + i;
+        if (region_base_[r] == 0 || !pages_.IsThere(page)) continue;
+        if (!pages_.InUse(page)) {
+          cell.kind = pages_.IsReleased(page) ? PageCell::kReleased : PageCell::kIdle;
+          continue;
+        }
+        const Span* span = FindSpan(region_base_[r] + (i << kPageShift));
+        if (span == nullptr || span->owner.load(std::memory_order_relaxed) == &guarded_owner) {
+          cell.kind = PageCell::kOther;  // guarded, or being released
+        } else if (const size_t c = span->class_index(); c == 0) {
+          cell = {PageCell::kLarge, 255};
+        } else {
+          cell.kind = static_cast<uint8_t>(PageCell::kFirstClass + c);
+          cell.fill = static_cast<uint8_t>(
+              std::min<size_t>(255, span->CountInUse() * 255 / kSizeClasses[c].objects));
+        }
+      }
+    }
+    return most;
   }
 
   // Calls f(span) for every span there is, in order of address within a region. Spans that come or
@@ -233,13 +344,6 @@ class MHeap {
   static constexpr uint64_t kChunksPerRegion = kRegionBytes / kChunkBytes;
   static constexpr uint64_t kMaxRegions = kMaxChunks / kChunksPerRegion;
 
-  static int RecordKind(const Span* span) {
-    for (int kind = 0; kind < kSpanKinds; ++kind) {
-      if (Span::RemoteOffset(SpanKindWords(kind)) == span->remote_offset) return kind;
-    }
-    return 0;
-  }
-
   Span* NewRecord(int kind) {
     auto* span = static_cast<Span*>(records_[kind].Allocate());
     // Storage is a Span for ever, by Span's (5): fields are set one by one, never constructed.
@@ -256,7 +360,7 @@ class MHeap {
            ((address >> kPageShift) & (kRegionPages - 1));
   }
 
-  // Finds pages for a span and fills in what all spans have. On failure the record is freed.
+  // Finds pages for a span and fills in what all spans have. False: there is no memory.
   bool Place(Span* span, uint64_t count, uint64_t align, size_t size_class, uint64_t magic) {
     bool zero = false;
     uint64_t taken_back = 0;
@@ -273,14 +377,12 @@ class MHeap {
         if (taken_back > 0 && held > most) over = held - most;
       }
     }
-    if (!at.has_value()) {
-      records_[RecordKind(span)].Free(span);
-      return false;
-    }
+    if (!at.has_value()) return false;
     const uintptr_t base = AddressOf(*at);
-    span->base_and_magic = ((base >> kPageShift) << kMagicBits) | magic;
+    span->SetPlace(base, static_cast<uint32_t>(magic));
     span->pages = static_cast<uint32_t>(count);
     span->size_class.store(static_cast<uint8_t>(size_class), std::memory_order_relaxed);
+    span->object_size = kSizeClasses[size_class].size;
     span->zeroed = zero;
     span->large_bytes = 0;
     span->next = span->prev = nullptr;
@@ -366,10 +468,14 @@ class MHeap {
   uint64_t in_use_ ABSL_GUARDED_BY(mu_) = 0;  // pages in spans
   uint64_t releases_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t released_total_ ABSL_GUARDED_BY(mu_) = 0;
+  uint64_t collapse_cursor_ ABSL_GUARDED_BY(mu_) = 0;
+  uint64_t collapsed_total_ ABSL_GUARDED_BY(mu_) = 0;
   std::atomic<uint64_t> limit_{UINT64_MAX};
   std::atomic<uint64_t> idle_{0};  // pages
   FixedPool records_[kSpanKinds] = {{Span::SpanBytes(SpanKindWords(0)), 64},
-                                    {Span::SpanBytes(SpanKindWords(1)), 64}};
+                                    {Span::SpanBytes(SpanKindWords(1)), 64},
+                                    {Span::SpanBytes(SpanKindWords(2)), 64},
+                                    {Span::SpanBytes(SpanKindWords(3)), 64}};
   uint64_t region_limit_ = 0;
   uintptr_t region_base_[kMaxRegions] = {};  // by number; 0: a gap
 };

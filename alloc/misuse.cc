@@ -23,6 +23,10 @@ const char* StateText(SpanState state) {
       return "empty";
     case SpanState::kFull:
       return "full";
+    case SpanState::kCollected:
+      return "collected";
+    case SpanState::kGuarded:
+      return "guarded";
   }
   return "unknown";
 }
@@ -31,16 +35,15 @@ void AddPlace(RawText& text, const void* address, const Span* span) {
   const uint64_t offset = reinterpret_cast<uintptr_t>(address) - span->base();
   if (span->class_index() == 0) {
     text.Add(": ");
-    text.Add(offset);
-    text.Add(" bytes into a large object of ");
-    text.Add(span->large_bytes);
-    text.Add(" bytes");
+    text.Add(base::Counted{offset, "byte"});
+    text.Add(" into a large object of ");
+    text.Add(base::Counted{span->large_bytes, "byte"});
   } else {
-    const uint32_t size = span->klass().size;
+    const uint32_t size = span->object_size;
     text.Add(": ");
     if (offset % size != 0) {
-      text.Add(offset % size);
-      text.Add(" bytes into ");
+      text.Add(base::Counted{offset % size, "byte"});
+      text.Add(" into ");
     }
     text.Add("object ");
     text.Add(offset / size);
@@ -74,6 +77,12 @@ void ReportWild(const char* call, const void* address) {
 
 void ReportInterior(const char* call, const void* address, const Span* span) {
   RawText text = Begin(call, ": interior pointer ", address);
+  AddPlace(text, address, span);
+  base::FatalText(text);
+}
+
+void ReportCollected(const char* call, const void* address, const Span* span) {
+  RawText text = Begin(call, ": the collector owns ", address);
   AddPlace(text, address, span);
   base::FatalText(text);
 }

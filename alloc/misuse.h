@@ -16,6 +16,7 @@ namespace plimsoll::alloc {
 [[noreturn]] void ReportWild(const char* call, const void* address);
 [[noreturn]] void ReportInterior(const char* call, const void* address, const Span* span);
 [[noreturn]] void ReportDoubleFree(const char* call, const void* address, const Span* span);
+[[noreturn]] void ReportCollected(const char* call, const void* address, const Span* span);
 [[noreturn]] void ReportSizeMismatch(const char* call, const void* address, size_t told,
                                      const Span* span);
 

@@ -305,6 +305,11 @@ void PageAlloc::Free(uint64_t first, uint64_t count, bool released) {
       PLIMSOLL_CHECK((bits.in_use[w] & mask) == mask, "page of chunk ", chunk, " freed twice");
       bits.in_use[w] &= ~mask;
       if (released) bits.released[w] |= mask;
+      if (released) {
+        const auto others = static_cast<uint8_t>(~(1u << (w * 64 / kHugePages)));
+        bits.dense &= others;
+        bits.found &= others;
+      }
     });
   });
   free_ += count;
@@ -342,9 +347,39 @@ std::optional<PageRun> PageAlloc::TakeUnreleased(uint64_t most, uint64_t below) 
   return std::nullopt;
 }
 
+std::optional<uint64_t> PageAlloc::FindDense(uint64_t* cursor, uint64_t most) {
+  const uint64_t all = chunk_limit_ * (kChunkPages / kHugePages);
+  constexpr uint64_t kHugeWords = kHugePages / 64;
+  for (uint64_t i = 0; i < std::min(most, all); ++i) {
+    const uint64_t huge = (*cursor)++ % all;
+    ChunkBits* bits = Bits(huge * kHugePages / kChunkPages);
+    if (bits == nullptr) continue;
+    const uint64_t part = huge % (kChunkPages / kHugePages);
+    uint64_t used = 0;
+    uint64_t released = 0;
+    for (uint64_t w = part * kHugeWords; w < (part + 1) * kHugeWords; ++w) {
+      used += std::popcount(bits->in_use[w]);
+      released |= bits->released[w];
+    }
+    const auto bit = static_cast<uint8_t>(1u << part);
+    const bool dense = used >= kDensePages && released == 0;
+    const bool was_dense = (bits->dense & bit) != 0;
+    bits->dense = static_cast<uint8_t>(dense ? bits->dense | bit : bits->dense & ~bit);
+    if (!dense || !was_dense || (bits->found & bit) != 0) continue;
+    bits->found |= bit;
+    return huge * kHugePages;
+  }
+  return std::nullopt;
+}
+
 bool PageAlloc::InUse(uint64_t page) const {
   const ChunkBits* bits = Bits(page / kChunkPages);
   return bits != nullptr && (bits->in_use[page % kChunkPages / 64] >> (page % 64) & 1) != 0;
+}
+
+bool PageAlloc::IsReleased(uint64_t page) const {
+  const ChunkBits* bits = Bits(page / kChunkPages);
+  return bits != nullptr && (bits->released[page % kChunkPages / 64] >> (page % 64) & 1) != 0;
 }
 
 void PageAlloc::CheckInvariants() const {

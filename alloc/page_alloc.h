@@ -41,6 +41,10 @@ namespace plimsoll::alloc {
 inline constexpr uint64_t kChunkPages = 512;               // 4 MiB
 inline constexpr uint64_t kMaxChunks = uint64_t{1} << 18;  // 1 TiB of heap
 
+inline constexpr uint64_t kHugePages = 256;   // 2 MiB, the kernel's huge page
+inline constexpr uint64_t kDensePages = 246;  // 96 % of it
+static_assert(kChunkPages % kHugePages == 0);
+
 // A run of pages: numbers, not addresses.
 struct PageRun {
   uint64_t first = 0;
@@ -72,10 +76,18 @@ class PageAlloc {
   // below `below`. For the scavenger, who releases it and then calls Free(..., true).
   std::optional<PageRun> TakeUnreleased(uint64_t most, uint64_t below);
 
+  // Looks at up to `most` huge pages from the `*cursor`-th on, and moves it. The first page of one
+  // that was dense when it was looked at before and is now, and that was not found since a page of
+  // it was last released: at least kDensePages in use, and none with the system, so that a collapse
+  // takes no memory that is not held already. nullopt: there is none among them.
+  std::optional<uint64_t> FindDense(uint64_t* cursor, uint64_t most);
+
   uint64_t free_pages() const { return free_; }
   uint64_t unreleased_pages() const { return unreleased_; }  // free, and still in memory
   uint64_t total_pages() const { return total_; }
   bool InUse(uint64_t page) const;
+  bool IsThere(uint64_t page) const { return Bits(page / kChunkPages) != nullptr; }
+  bool IsReleased(uint64_t page) const;                  // free, and its memory is with the system
   uint64_t chunk_limit() const { return chunk_limit_; }  // chunks are below this
 
   void CheckInvariants() const;
@@ -95,6 +107,8 @@ class PageAlloc {
     uint64_t in_use[kWords];
     uint64_t released[kWords];
     bool present;
+    uint8_t dense;  // a bit for each huge page: dense when FindDense last came by
+    uint8_t found;  // and: returned by FindDense since
   };
   // Bits of 16 chunks come in one piece.
   static constexpr uint64_t kGroup = 16;

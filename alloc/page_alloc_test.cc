@@ -198,6 +198,40 @@ TEST(PageAllocTest, NeverJoinsPagesOverAChunkThatIsNotThere) {
   pages.Discard();
 }
 
+TEST(PageAllocTest, ADenseHugePageIsFoundAtTheSecondLookOnceUntilItIsReleased) {
+  PageAlloc pages;
+  ASSERT_TRUE(pages.Grow(0));
+  ASSERT_TRUE(pages.Grow(2));  // chunk 1 is not there
+  bool zero;
+  uint64_t back;
+  uint64_t cursor = 0;
+  const auto look = [&] { return pages.FindDense(&cursor, 6); };
+  EXPECT_EQ(look(), std::nullopt);
+  // The second huge page of chunk 2: 246 of 256 pages are dense, but the others have no memory.
+  const uint64_t first = 2 * kChunkPages + kHugePages;
+  ASSERT_TRUE(pages.AllocateAt(first, kDensePages, &zero, &back));
+  EXPECT_EQ(look(), std::nullopt);
+  EXPECT_EQ(look(), std::nullopt);
+  // Memory for all, ten pages of it idle.
+  ASSERT_TRUE(pages.AllocateAt(first + kDensePages, kHugePages - kDensePages, &zero, &back));
+  pages.Free(first + kDensePages, kHugePages - kDensePages, /*released=*/false);
+  EXPECT_EQ(look(), std::nullopt);
+  EXPECT_EQ(look(), first);
+  EXPECT_EQ(look(), std::nullopt);
+  // One page less is not dense; when it is again, and none was released, it is not found again.
+  pages.Free(first, 1, /*released=*/false);
+  EXPECT_EQ(look(), std::nullopt);
+  ASSERT_TRUE(pages.AllocateAt(first, 1, &zero, &back));
+  EXPECT_EQ(look(), std::nullopt);
+  EXPECT_EQ(look(), std::nullopt);
+  // A release splits it: then it is.
+  pages.Free(first, 1, /*released=*/true);
+  ASSERT_TRUE(pages.AllocateAt(first, 1, &zero, &back));
+  EXPECT_EQ(look(), std::nullopt);
+  EXPECT_EQ(look(), first);
+  pages.Discard();
+}
+
 TEST(PageAllocTest, RefusesChunksBeyondATebibyte) {
   PageAlloc pages;
   EXPECT_FALSE(pages.Grow(kMaxChunks));

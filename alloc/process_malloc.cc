@@ -15,6 +15,9 @@
 extern "C" int mallctl(const char* name, void* old_value, size_t* old_size, void* new_value,
                        size_t new_size) __attribute__((weak));
 
+// malloc.cc's. Weak: absent where another malloc was linked.
+extern "C" uint64_t plimsoll_malloc_resident() __attribute__((weak));
+
 namespace plimsoll {
 namespace {
 
@@ -41,11 +44,20 @@ absl::Status Get(const char* name, T& value) {
 }  // namespace
 
 ProcessMallocKind FindProcessMalloc() {
+  if (plimsoll_malloc_resident != nullptr) return ProcessMallocKind::kPlimsoll;
   return mallctl != nullptr ? ProcessMallocKind::kJemalloc : ProcessMallocKind::kOther;
 }
 
 std::string_view ProcessMallocName(ProcessMallocKind kind) {
-  return kind == ProcessMallocKind::kJemalloc ? "jemalloc" : "not jemalloc";
+  switch (kind) {
+    case ProcessMallocKind::kJemalloc:
+      return "jemalloc";
+    case ProcessMallocKind::kPlimsoll:
+      return "plimsoll";
+    case ProcessMallocKind::kOther:
+      break;
+  }
+  return "libc";
 }
 
 absl::Status ConfigureProcessMalloc(const ProcessMallocOptions& options) {
@@ -90,7 +102,9 @@ absl::Status BindThreadToArena(unsigned ordinal) {
 }
 
 std::optional<ByteCount> ProcessMallocResident() {
-  if (FindProcessMalloc() != ProcessMallocKind::kJemalloc) return std::nullopt;
+  const ProcessMallocKind kind = FindProcessMalloc();
+  if (kind == ProcessMallocKind::kPlimsoll) return ByteCount(plimsoll_malloc_resident());
+  if (kind != ProcessMallocKind::kJemalloc) return std::nullopt;
   // jemalloc's figures are a snapshot, taken when the epoch is advanced.
   if (!Set("epoch", uint64_t{1}).ok()) return std::nullopt;
   size_t resident = 0;

@@ -5,8 +5,10 @@
 //   BindThreadToArena(m->id);                              // once on every thread that is made
 //   std::optional<ByteCount> held = ProcessMallocResident();
 //
-// Which:    what the binary was linked with is found at run time: jemalloc, else the libc's or the
-//           sanitizer's, which are left alone.
+// Which:    chosen when a binary is linked, by plimsoll_static_binary(malloc = "jemalloc"), which
+// is
+//           the default, "plimsoll" or "libc"; found at run time. Ours needs no configuring, and
+//           the libc's or a sanitizer's is left alone.
 // Arenas:   jemalloc makes four for every CPU of the host. Its count cannot be lowered once it
 // runs,
 //           so threads are bound to the first ceil(cpus) of them.
@@ -30,7 +32,7 @@ struct ProcessMallocOptions {
   std::optional<ByteCount> memory_limit = std::nullopt;  // nullopt: none
 };
 
-enum class ProcessMallocKind { kJemalloc, kOther };
+enum class ProcessMallocKind { kJemalloc, kPlimsoll, kOther };
 
 // Which malloc the process runs on.
 ProcessMallocKind FindProcessMalloc();

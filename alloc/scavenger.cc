@@ -5,7 +5,7 @@
 namespace plimsoll::alloc {
 
 uint64_t Scavenger::Plan(int64_t now_ns, uint64_t in_use, uint64_t idle, uint64_t limit) {
-  const uint64_t keep = in_use / 10 + (uint64_t{4} << 20);
+  const uint64_t keep = Keep(in_use);
   if (window_start_ns_ == INT64_MIN) {
     window_start_ns_ = last_ns_ = now_ns;
     low_water_ = idle;

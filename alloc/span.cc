@@ -38,31 +38,30 @@ size_t ApplyRemote(Span* span) {
     // seq_cst: pairs with Notify(), as the flag does.
     if (remote.bits[w].load(std::memory_order_seq_cst) == 0) continue;
     const uint64_t bits = remote.bits[w].exchange(0, std::memory_order_seq_cst);
-    Word& word = span->word[w];
-    const uint64_t twice = bits & ~word.InUse();
+    const uint64_t in_use = span->InUse(w);
+    const uint64_t twice = bits & ~in_use;
     if (twice != 0) {  // by (2)
       const size_t object = w * 64 + std::countr_zero(twice);
-      ReportDoubleFree("free", reinterpret_cast<void*>(span->base() + object * span->klass().size),
+      ReportDoubleFree("free", reinterpret_cast<void*>(span->base() + object * span->object_size),
                        span);
     }
-    word.alloc.store(word.alloc.load(std::memory_order_relaxed) & ~bits, std::memory_order_relaxed);
+    span->SetInUse(w, in_use & ~bits);
     freed += std::popcount(bits);
   }
+  span->live -= static_cast<uint32_t>(freed);
   return freed;
 }
 
-void Span::CheckInvariants() {
+void Span::CheckInvariants(size_t taken) {
   if (class_index() == 0) return;
   for (size_t w = 0; w < words; ++w) {
-    const uint64_t alloc = word[w].alloc.load(std::memory_order_relaxed);
-    const uint64_t local = word[w].local.load(std::memory_order_relaxed);
-    PLIMSOLL_CHECK((local & ~alloc) == 0);                       // (1)
-    PLIMSOLL_CHECK(local == 0 || state == SpanState::kCurrent);  // (1)
-    PLIMSOLL_CHECK((remote().bits[w].load(std::memory_order_relaxed) & ~word[w].InUse()) ==
-                   0);                              // (2)
-    PLIMSOLL_CHECK((alloc & ~ObjectMask(w)) == 0);  // (3)
+    const uint64_t in_use = InUse(w);
+    PLIMSOLL_CHECK((remote().bits[w].load(std::memory_order_relaxed) & ~in_use) == 0);  // (2)
+    PLIMSOLL_CHECK((in_use & ~ObjectMask(w)) == 0);                                     // (3)
   }
   const size_t in_use = CountInUse();
+  PLIMSOLL_CHECK(live == in_use + taken);  // (1)
+  PLIMSOLL_CHECK(state == SpanState::kCurrent || taken == 0);
   if (state == SpanState::kEmpty) PLIMSOLL_CHECK(in_use == 0);
   if (state == SpanState::kFull) PLIMSOLL_CHECK(in_use == klass().objects);  // (4)
 }

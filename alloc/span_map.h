@@ -41,12 +41,14 @@ struct Region {
 // constant initialisers of atomics.
 [[gnu::visibility("hidden")]] extern constinit Region* regions[kRegions];
 
+// Requires: the address has 48 bits.
 inline std::atomic_ref<Region*> RegionEntry(uintptr_t address) {
-  // An address beyond 48 bits wraps into some region; those who care compare with the span's base.
-  return std::atomic_ref<Region*>(regions[(address >> kRegionShift) & (kRegions - 1)]);
+  return std::atomic_ref<Region*>(regions[address >> kRegionShift]);
 }
 
 inline Region* FindRegion(uintptr_t address) {
+  if (address >> kRegionShift >= kRegions) [[unlikely]]
+    return nullptr;
   return RegionEntry(address).load(std::memory_order_acquire);
 }
 

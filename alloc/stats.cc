@@ -11,6 +11,7 @@ void WriteJson(const HeapStats& stats, void (*write)(std::string_view text, void
   } kFields[] = {
       {"live_bytes", stats.live.value()},
       {"span_bytes", stats.in_spans.value()},
+      {"fragmentation_permille", stats.FragmentationPermille()},
       {"idle_bytes", stats.idle.value()},
       {"released_bytes", stats.released.value()},
       {"mapped_bytes", stats.mapped.value()},
@@ -20,6 +21,7 @@ void WriteJson(const HeapStats& stats, void (*write)(std::string_view text, void
       {"caches", stats.caches},
       {"releases", stats.releases},
       {"released_total_bytes", stats.released_total.value()},
+      {"collapsed_total_bytes", stats.collapsed_total.value()},
   };
   write("{", to);
   for (const auto& field : kFields) {
@@ -55,6 +57,8 @@ void WriteJson(const HeapStats& stats, void (*write)(std::string_view text, void
     text.Add(k.objects);
     text.Add(", \"capacity\": ");
     text.Add(k.capacity);
+    text.Add(", \"unused_bytes\": ");
+    text.Add((k.capacity - k.objects) * alloc::kSizeClasses[c].size);
     text.Add("}");
     write(text.view(), to);
     first = false;

@@ -37,7 +37,13 @@ struct HeapStats {
   uint64_t caches = 0;  // in use
   uint64_t releases = 0;
   ByteCount released_total;
+  ByteCount collapsed_total;  // for which a huge page was given
   ClassStats classes[alloc::kClassCount];
+
+  // Of 1000 bytes in spans, how many hold no object.
+  uint64_t FragmentationPermille() const {
+    return in_spans.value() == 0 ? 0 : (in_spans.value() - live.value()) * 1000 / in_spans.value();
+  }
 };
 
 // Writes `stats` as one JSON object; `write` is called with pieces of it.

@@ -72,6 +72,10 @@ bool MmapPages::Guard(void* base, ByteCount bytes) {
   return base::RawSyscall(SYS_mprotect, base, bytes.value(), PROT_NONE) == 0;
 }
 
+bool MmapPages::Open(void* base, ByteCount bytes) {
+  return base::RawSyscall(SYS_mprotect, base, bytes.value(), PROT_READ | PROT_WRITE) == 0;
+}
+
 uintptr_t RandomArenaHint() {
   uint64_t chance = 0;
   constexpr unsigned kNonBlock = 1;  // GRND_NONBLOCK: early in boot, rather guessable than stuck

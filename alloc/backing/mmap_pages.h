@@ -19,12 +19,15 @@ namespace plimsoll::alloc {
 class MmapPages {
  public:
   Mapping Map(ByteCount bytes, ByteCount alignment, uintptr_t hint);
-  bool Release(void* base, ByteCount bytes);
+  static bool Release(void* base, ByteCount bytes);
   void Unmap(void* base, ByteCount bytes);
   bool Collapse(void* base, ByteCount bytes);
 
   // Takes access away, for guard pages. False: the kernel has no VMA left.
-  bool Guard(void* base, ByteCount bytes);
+  static bool Guard(void* base, ByteCount bytes);
+
+  // Gives access back. False: as Guard.
+  static bool Open(void* base, ByteCount bytes);
 };
 
 static_assert(PageSource<MmapPages>);

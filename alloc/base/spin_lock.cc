@@ -11,7 +11,7 @@ constexpr int64_t kLookAgainNs = 200'000;
 
 }  // namespace
 
-void SpinLock::LockSlow() {
+void SpinLock::LockSlow() ABSL_NO_THREAD_SAFETY_ANALYSIS {
   for (int i = 0; i < 40; ++i) {
     CpuRelax();
     if (word_.load(std::memory_order_relaxed) == kFree && try_lock()) return;

@@ -4,8 +4,8 @@
 //   { base::SpinLockHolder hold(mu); ... }
 //
 // Waiting:  up to about a microsecond with PAUSE, then a futex: a holder whose thread the kernel
-//           took off its CPU must not cost the waiters theirs. The wake-up can be missed within two
-//           instructions of unlock(); a waiter therefore looks again after 200 us.
+//           took off its CPU must not cost the waiters theirs. The wake-up can be missed between
+//           two instructions of unlock(); a waiter therefore looks again after 200 us (DESIGN.md).
 // Rules:    never held across a park; on a goroutine, held only with preemption off (the holder's
 //           M counts no_preempt up first). Not recursive, not fair.
 // Threads:  any, handlers excepted.
@@ -37,10 +37,10 @@ class ABSL_LOCKABLE SpinLock {
   }
 
   void unlock() ABSL_UNLOCK_FUNCTION() {
-    // A plain store, where an exchange would double the price of an uncontended lock. A waiter that
-    // marks the word between our load and our store is not woken: its wait is short and it looks
-    // again (LockSlow). Nothing of the lock is touched after it is free: it may be gone by then.
-    // Both release: pair with the acquire in try_lock() and LockSlow()
+    // A plain store, where an exchange would be a second locked instruction. A waiter that marks
+    // the word between our load and our store is not woken: its wait is short and it looks again
+    // (LockSlow); DESIGN.md counts how often. Nothing of the lock is touched after it is free: it
+    // may be gone by then. Both release: pair with the acquire in try_lock() and LockSlow()
     if (word_.load(std::memory_order_relaxed) == kHeld) [[likely]] {
       word_.store(kFree, std::memory_order_release);
     } else {
