@@ -73,15 +73,30 @@ int ProbeUserfaultfd() {
 
 int ProbeMemfd() { return AnswerAndClose(syscall(SYS_memfd_create, "plimsoll-probe", 1)); }
 
-std::string FirstLine(const char* path) {
+int FirstLine(const char* path, std::string* line) {
   const int fd = open(path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return "";
+  if (fd < 0) return -errno;
   char text[256];
   const ssize_t n = read(fd, text, sizeof(text));
+  const int answer = Answer(n);
   close(fd);
-  if (n <= 0) return "";
-  const std::string_view line(text, static_cast<size_t>(n));
-  return std::string(line.substr(0, line.find('\n')));
+  if (n <= 0) return answer;
+  const std::string_view all(text, static_cast<size_t>(n));
+  *line = all.substr(0, all.find('\n'));
+  return 0;
+}
+
+// What a setting's file holds, for whoever does not understand it.
+std::string Holds(const char* path, std::string_view text) {
+  base::RawText quoted;
+  quoted.Add(path);
+  quoted.Add(" holds ");
+  quoted.Add(base::Quoted{text});
+  return std::string(quoted.view());
+}
+
+std::string CannotBeRead(const char* path, int answer) {
+  return std::string(path) + " cannot be read: " + std::string(base::ErrnoName(-answer));
 }
 
 // A system call by what the kernel answers to it.
@@ -124,7 +139,8 @@ Capability GuardPages(const KernelProbes& kernel) {
 
 Capability IoUring(const KernelProbes& kernel) {
   const int answer = kernel.io_uring();
-  const std::string disabled = kernel.first_line("/proc/sys/kernel/io_uring_disabled");
+  std::string disabled;
+  kernel.first_line("/proc/sys/kernel/io_uring_disabled", &disabled);  // before 6.6 there is none
   std::string refused = "a seccomp profile refuses it";
   if (answer == -EACCES) {
     refused = "a security module refuses it";
@@ -139,30 +155,36 @@ Capability IoUring(const KernelProbes& kernel) {
 }
 
 Capability MaxMapCount(const KernelProbes& kernel) {
-  const std::string text = kernel.first_line("/proc/sys/vm/max_map_count");
+  constexpr char kPath[] = "/proc/sys/vm/max_map_count";
+  constexpr char kInstead[] = "65530 is assumed";
+  std::string text;
+  if (const int answer = kernel.first_line(kPath, &text); answer < 0) {
+    return {"vm.max_map_count", Presence::kUnknown, CannotBeRead(kPath, answer), kInstead};
+  }
   int64_t count = 0;
   const auto r = std::from_chars(text.data(), text.data() + text.size(), count);
   if (text.empty() || r.ec != std::errc() || r.ptr != text.data() + text.size()) {
-    return {"vm.max_map_count", Presence::kUnknown,
-            text.empty() ? "/proc/sys/vm/max_map_count cannot be read"
-                         : "/proc/sys/vm/max_map_count holds \"" + text + "\"",
-            "65530 is assumed"};
+    return {"vm.max_map_count", Presence::kUnknown, Holds(kPath, text), kInstead};
   }
   return {"vm.max_map_count", Presence::kUsed, text, ""};
 }
 
 Capability HugePages(const KernelProbes& kernel) {
-  const std::string text = kernel.first_line("/sys/kernel/mm/transparent_hugepage/enabled");
+  constexpr char kName[] = "transparent huge pages";
+  constexpr char kPath[] = "/sys/kernel/mm/transparent_hugepage/enabled";
+  std::string text;
+  if (const int answer = kernel.first_line(kPath, &text); answer < 0) {
+    // Without the file the kernel has none, or there is no /sys; any other error says nothing.
+    return {kName, answer == -ENOENT ? Presence::kMissing : Presence::kUnknown,
+            CannotBeRead(kPath, answer), ""};
+  }
   const size_t open = text.find('[');
   const size_t close = text.find(']');
   if (open == std::string::npos || close == std::string::npos || close < open) {
-    return {"transparent huge pages", text.empty() ? Presence::kMissing : Presence::kUnknown,
-            text.empty() ? "/sys/kernel/mm/transparent_hugepage/enabled cannot be read"
-                         : "/sys/kernel/mm/transparent_hugepage/enabled holds \"" + text + "\"",
-            ""};
+    return {kName, Presence::kUnknown, Holds(kPath, text), ""};
   }
   const std::string mode = text.substr(open + 1, close - open - 1);
-  return {"transparent huge pages", mode == "never" ? Presence::kMissing : Presence::kAvailable,
+  return {kName, mode == "never" ? Presence::kMissing : Presence::kAvailable,
           "the node's setting is " + mode, ""};
 }
 

@@ -48,8 +48,8 @@ struct KernelProbes {
   int (*membarrier)();
   int (*userfaultfd)();
   int (*memfd)();
-  // The first line of a file, without its end; empty if it cannot be read.
-  std::string (*first_line)(const char* path);
+  // The first line of a file, without its end, and 0; -errno if it cannot be read.
+  int (*first_line)(const char* path, std::string* line);
 };
 extern const KernelProbes kRealKernel;
 

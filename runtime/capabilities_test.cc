@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <sys/resource.h>
 
 #include <string>
 #include <string_view>
@@ -17,11 +18,13 @@ std::string map_count = "65530";
 std::string huge = "always [madvise] never";
 
 int Answer() { return answer; }
-std::string Line(const char* path) {
+int unreadable;  // of every file: 0, or what opening it answers
+int Line(const char* path, std::string* line) {
   const std::string_view p(path);
-  if (p.ends_with("io_uring_disabled")) return disabled;
-  if (p.ends_with("max_map_count")) return map_count;
-  return huge;
+  *line = p.ends_with("io_uring_disabled") ? disabled
+          : p.ends_with("max_map_count")   ? map_count
+                                           : huge;
+  return unreadable;
 }
 constexpr KernelProbes kFake = {&Answer, &Answer, &Answer, &Answer,
                                 &Answer, &Answer, &Answer, &Line};
@@ -83,7 +86,7 @@ TEST(CapabilitiesTest, SaysWhatASettingHoldsEvenIfItIsNonsense) {
   } kCases[] = {
       {"262144", "", "vm.max_map_count", "plimsoll: vm.max_map_count: used (262144)"},
       {"", "", "vm.max_map_count",
-       "plimsoll: vm.max_map_count: unknown (/proc/sys/vm/max_map_count cannot be read); 65530 is "
+       "plimsoll: vm.max_map_count: unknown (/proc/sys/vm/max_map_count holds \"\"); 65530 is "
        "assumed"},
       {"many", "", "vm.max_map_count",
        "plimsoll: vm.max_map_count: unknown (/proc/sys/vm/max_map_count holds \"many\"); 65530 is "
@@ -92,18 +95,57 @@ TEST(CapabilitiesTest, SaysWhatASettingHoldsEvenIfItIsNonsense) {
        "plimsoll: transparent huge pages: available, not used (the node's setting is madvise)"},
       {"1", "always madvise [never]", "transparent huge pages",
        "plimsoll: transparent huge pages: missing (the node's setting is never)"},
-      {"1", "", "transparent huge pages",
-       "plimsoll: transparent huge pages: missing (/sys/kernel/mm/transparent_hugepage/enabled "
-       "cannot be read)"},
       {"1", "]x[", "transparent huge pages",
        "plimsoll: transparent huge pages: unknown (/sys/kernel/mm/transparent_hugepage/enabled "
        "holds \"]x[\")"},
+      {"1", "\x1b[2J", "transparent huge pages",
+       "plimsoll: transparent huge pages: unknown (/sys/kernel/mm/transparent_hugepage/enabled "
+       "holds \"\\x1b[2J\")"},
   };
   for (const auto& c : kCases) {
     map_count = c.map_count;
     huge = c.huge;
     EXPECT_EQ(LineOf(c.name), c.line);
   }
+}
+
+TEST(CapabilitiesTest, TellsAFileThatIsMissingFromOneThatCannotBeOpenedNow) {
+  answer = 0;
+  const struct {
+    int unreadable;
+    std::string_view name, line;
+  } kCases[] = {
+      {-ENOENT, "transparent huge pages",
+       "plimsoll: transparent huge pages: missing (/sys/kernel/mm/transparent_hugepage/enabled "
+       "cannot be read: ENOENT)"},
+      {-EMFILE, "transparent huge pages",
+       "plimsoll: transparent huge pages: unknown (/sys/kernel/mm/transparent_hugepage/enabled "
+       "cannot be read: EMFILE)"},
+      {-EMFILE, "vm.max_map_count",
+       "plimsoll: vm.max_map_count: unknown (/proc/sys/vm/max_map_count cannot be read: EMFILE); "
+       "65530 is assumed"},
+  };
+  for (const auto& c : kCases) {
+    unreadable = c.unreadable;
+    EXPECT_EQ(LineOf(c.name), c.line);
+  }
+  unreadable = 0;
+}
+
+TEST(CapabilitiesTest, TheRealKernelsAnswerForAFileIsItsErrno) {
+  std::string line = "as it was";
+  EXPECT_EQ(kRealKernel.first_line("/proc/self/no_such_file", &line), -ENOENT);
+  EXPECT_EQ(line, "as it was");
+  EXPECT_EQ(kRealKernel.first_line("/proc/self/comm", &line), 0);
+  EXPECT_NE(line, "as it was");
+  EXPECT_EQ(line.find('\n'), std::string::npos);
+  rlimit before;
+  getrlimit(RLIMIT_NOFILE, &before);
+  rlimit none = before;
+  none.rlim_cur = 0;
+  setrlimit(RLIMIT_NOFILE, &none);
+  EXPECT_EQ(kRealKernel.first_line("/proc/self/comm", &line), -EMFILE);
+  setrlimit(RLIMIT_NOFILE, &before);
 }
 
 int OpenDescriptors() {

@@ -34,7 +34,7 @@ enum class Affinity : uint8_t {
 
 struct GoOptions {
   ByteCount stack{0};        // 0: the default, 256 KiB; rounded up to a size of the pool
-  std::string_view label{};  // shown in dumps; copied, cut at 31 bytes
+  std::string_view label{};  // shown in dumps; copied, cut at 31 bytes; none: its maker's
   Affinity affinity = Affinity::kMigrate;
 };
 
@@ -69,9 +69,11 @@ bool Spawn(const EntryOps& ops, void* closure, const GoOptions& options);
 
 }  // namespace internal
 
+// Both are inlined, so that a dump's "created by" names their caller.
+
 // Runs f() on a new goroutine. False, with f untouched, when there is no memory for its stack.
 template <std::invocable F>
-[[nodiscard]] bool TryGo(F&& f, GoOptions options = {}) {
+[[nodiscard, gnu::always_inline]] inline bool TryGo(F&& f, GoOptions options = {}) {
   using Closure = std::decay_t<F>;
   if constexpr (std::is_lvalue_reference_v<F>) {
     Closure copy(f);
@@ -83,7 +85,7 @@ template <std::invocable F>
 
 // Runs f() on a new goroutine.
 template <std::invocable F>
-void Go(F&& f, GoOptions options = {}) {
+[[gnu::always_inline]] inline void Go(F&& f, GoOptions options = {}) {
   if (!TryGo(std::forward<F>(f), options)) internal::FatalNoStack();
 }
 

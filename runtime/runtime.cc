@@ -2,6 +2,11 @@
 
 #include "plimsoll/runtime/runtime.h"
 
+#include <signal.h>
+
+#include <algorithm>
+#include <atomic>
+#include <charconv>
 #include <cmath>
 #include <cstdlib>
 #include <optional>
@@ -11,11 +16,20 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "plimsoll/alloc/base/check.h"
+#include "plimsoll/alloc/base/debug_text.h"
+#include "plimsoll/alloc/base/raw_log.h"
 #include "plimsoll/alloc/process_malloc.h"
+#include "plimsoll/container/init/standard_descriptors.h"
 #include "plimsoll/container/limits_report.h"
+#include "plimsoll/container/limits_watcher.h"
 #include "plimsoll/runtime/capabilities.h"
+#include "plimsoll/runtime/gc_world.h"
 #include "plimsoll/runtime/netpoll/netpoll.h"
+#include "plimsoll/runtime/sched/blocking_call.h"
+#include "plimsoll/runtime/sched/crash.h"
 #include "plimsoll/runtime/sched/idle_source.h"
+#include "plimsoll/runtime/sched/procs.h"
+#include "plimsoll/runtime/sched/schedtrace.h"
 #include "plimsoll/runtime/sched/scheduler.h"
 #include "plimsoll/runtime/uncaught.h"
 
@@ -30,8 +44,86 @@ bool ReportWanted() {
   const char* log = getenv("PLIMSOLL_LOG");
   if (log == nullptr || *log == '\0' || std::string_view(log) == "text") return true;
   if (std::string_view(log) == "off") return false;
-  base::RawLog("plimsoll: PLIMSOLL_LOG=\"", log, "\" is none of text, off; taken as text");
+  base::RawLog("plimsoll: PLIMSOLL_LOG=", base::Quoted{log},
+               " is none of text, off; taken as text");
   return true;
+}
+
+// What GOTRACEBACK asks for: Go's variable, since manifests and habits know it.
+sched::TracebackLevel TracebackLevelWanted() {
+  sched::TracebackLevel level = sched::TracebackLevel::kSingle;
+  const char* wanted = getenv("GOTRACEBACK");
+  if (wanted != nullptr && !sched::ParseTracebackLevel(wanted, &level)) {
+    base::RawLog("plimsoll: GOTRACEBACK=", base::Quoted{wanted},
+                 " is none of none, single, all, system, crash; taken as single");
+  }
+  return level;
+}
+
+// PLIMSOLL_DEBUG=preempt=off: whether a goroutine that computes for long is made to give its P
+// away.
+bool PreemptWanted(const base::DebugText& debug) {
+  constexpr std::string_view kWords[] = {"on", "off"};
+  return debug.Choice("preempt", kWords) == 0;
+}
+
+// PLIMSOLL_DEBUG=migrate=always: whether every park ends on another thread than it began on.
+bool MigrateAlwaysWanted(const base::DebugText& debug) {
+  constexpr std::string_view kWords[] = {"default", "always"};
+  return debug.Choice("migrate", kWords) == 1;
+}
+
+// PLIMSOLL_PREEMPT_SIGNAL=N: by which signal; 0: the usual one.
+int PreemptSignalWanted() {
+  const char* text = getenv("PLIMSOLL_PREEMPT_SIGNAL");
+  if (text == nullptr || *text == '\0') return 0;
+  const std::string_view value = text;
+  int signal = 0;
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), signal);
+  const bool number = error == std::errc() && end == value.data() + value.size();
+  // A fault's signal would be taken for one of ours, and the first two real-time ones are libc's.
+  constexpr int kNotThese[] = {SIGKILL, SIGSTOP, SIGSEGV, SIGBUS, SIGFPE, SIGILL,
+                               SIGTRAP, SIGABRT, SIGQUIT, 32,     33};
+  if (number && signal >= 1 && signal <= 64 &&
+      std::find(std::begin(kNotThese), std::end(kNotThese), signal) == std::end(kNotThese)) {
+    return signal;
+  }
+  base::RawLog("plimsoll: PLIMSOLL_PREEMPT_SIGNAL=", base::Quoted{value},
+               " is no signal that can be taken for this; SIGURG is");
+  return 0;
+}
+
+// PLIMSOLL_DEBUG=schedtrace=MS: how often the scheduler tells of itself, up to a day; 0: never.
+int64_t SchedTraceWanted(const base::DebugText& debug) {
+  return static_cast<int64_t>(debug.Number("schedtrace", 86'400'000, 0));
+}
+
+// What PLIMSOLL_POLLER asks for.
+netpoll::Engine WantedEngine() {
+  const char* text = getenv("PLIMSOLL_POLLER");
+  const std::optional<netpoll::Engine> engine = netpoll::ParseEngine(text);
+  if (!engine.has_value()) {
+    base::RawLog("plimsoll: PLIMSOLL_POLLER=", base::Quoted{text},
+                 " is none of epoll, io_uring, auto; taken as epoll");
+  }
+  return engine.value_or(netpoll::Engine::kEpoll);
+}
+
+// Which features of the kernel are used, and which poller.
+void ReportKernel(const absl::StatusOr<netpoll::Started>& poller) {
+  const bool io_uring = poller.ok() && poller->engine == netpoll::Engine::kIoUring;
+  for (Capability& c : ProbeCapabilities()) {
+    if (io_uring && c.name == "io_uring") {
+      c.presence = Presence::kUsed;
+      c.why = "asked for by PLIMSOLL_POLLER";
+      c.instead = "";
+    }
+    base::RawLog(ToLine(c));
+  }
+  if (poller.ok() && !poller->refusal.empty()) {
+    base::RawLog("plimsoll: PLIMSOLL_POLLER=io_uring: refused (", poller->refusal,
+                 "); epoll is used");
+  }
 }
 
 // The quota in CPUs, or how many there are.
@@ -41,6 +133,40 @@ double Cpus(const container::Limits& limits) {
     return static_cast<double>(q.num) / static_cast<double>(q.den);
   }
   return limits.affinity;
+}
+
+// What the limits say P is to be, within what the scheduler has.
+int ProcsOf(const container::Limits& limits) {
+  const int procs = limits.procs.value < 1                  ? 1
+                    : limits.procs.value > sched::kMaxProcs ? sched::kMaxProcs
+                                                            : limits.procs.value;
+  if (procs != limits.procs.value) {
+    base::RawLog("plimsoll: P = ", procs, " is used: ", limits.procs.value, " is out of range");
+  }
+  return procs;
+}
+
+// Follows the limits while the service runs; made with the first look at them, never destroyed.
+container::LimitsWatcher* watcher = nullptr;
+// Until GoMaxProcs(n) was called. (GOMAXPROCS in the environment is what the limits say P is.)
+constinit std::atomic<bool> procs_follow_limits{true};
+
+void FollowMemoryLimit(const container::Limits& limits) {
+  SetCollectorMemoryLimit(limits.mem_limit.value.value_or(UINT64_MAX));
+}
+
+void FollowLimits() {
+  // Reads files of cgroups.
+  if (!BlockingCall([] { return watcher->Poll(); })) return;
+  const container::Limits& limits = watcher->limits();
+  FollowMemoryLimit(limits);
+  if (!procs_follow_limits.load(std::memory_order_relaxed)) return;
+  const int procs = ProcsOf(limits);
+  // With one CPU or less, time spent looking for work is taken from the work.
+  const int before = sched::SetProcs({.procs = procs, .may_spin = Cpus(limits) > 1.0});
+  if (before != procs && ReportWanted()) {
+    base::RawLog("plimsoll: P = ", procs, ", was ", before, ": ", limits.procs.reason);
+  }
 }
 
 void OnThreadStart(unsigned m) {
@@ -53,13 +179,15 @@ void OnThreadStart(unsigned m) {
 namespace internal {
 
 void RunMain(int, char**, const EntryOps& entry, void* closure, const int* exit_code) {
+  // Before a socket is made: it would be one of them.
+  container::TakeStandardDescriptors();
   // On the process's first stack: libcgroup needs tens of KiB.
-  start_limits = new container::Limits(container::Detect());
+  watcher = new container::LimitsWatcher({});
+  start_limits = new container::Limits(watcher->limits());
   const container::Limits& limits = *start_limits;
   const bool report = ReportWanted();
   if (report) {
     for (const std::string& line : container::Report(limits)) base::RawLog("plimsoll: ", line);
-    for (const Capability& c : ProbeCapabilities()) base::RawLog(ToLine(c));
   }
 
   ProcessMallocOptions malloc_options{.cpus = Cpus(limits)};
@@ -71,24 +199,29 @@ void RunMain(int, char**, const EntryOps& entry, void* closure, const int* exit_
   }
 
   // Without a poller goroutines still run; whoever opens a socket is told.
-  absl::StatusOr<sched::IdleSource*> poller = netpoll::Start();
+  const absl::StatusOr<netpoll::Started> poller = netpoll::Start(WantedEngine());
   if (poller.ok()) {
-    sched::SetIdleSource(*poller);
+    sched::SetIdleSource(poller->source);
   } else {
     base::RawLog("plimsoll: no poller: ", std::string(poller.status().message()));
   }
+  if (report) ReportKernel(poller);
 
-  base::SetFatalHook(sched::DumpGoroutines);
+  FollowMemoryLimit(limits);
+  const auto debug = base::DebugText::FromEnvironment();
+  debug.TellUnknown();
+  StartCollector(CollectorOptions(getenv("GOGC"), debug));
+
+  sched::InstallCrashHandlers(TracebackLevelWanted());
+  if (const int64_t ms = SchedTraceWanted(debug); ms > 0) sched::SetSchedTrace(ms);
   InstallUncaughtHandler();
-  const int procs = limits.procs.value < 1                  ? 1
-                    : limits.procs.value > sched::kMaxProcs ? sched::kMaxProcs
-                                                            : limits.procs.value;
-  if (procs != limits.procs.value) {
-    base::RawLog("plimsoll: P = ", procs, " is used: ", limits.procs.value, " is out of range");
-  }
-  sched::Run({.procs = procs,
+  sched::Run({.procs = ProcsOf(limits),
               // With one CPU or less, time spent looking for work is taken from the work.
               .may_spin = Cpus(limits) > 1.0,
+              .preempt = PreemptWanted(debug),
+              .migrate_always = MigrateAlwaysWanted(debug),
+              .preempt_signal = PreemptSignalWanted(),
+              .before_main = [] { sched::CallEachSecond(FollowLimits); },
               .on_thread_start = OnThreadStart},
              entry, closure, exit_code);
 }
@@ -98,6 +231,12 @@ void RunMain(int, char**, const EntryOps& entry, void* closure, const int* exit_
 const container::Limits& StartLimits() {
   PLIMSOLL_CHECK(start_limits != nullptr, "StartLimits needs a running plimsoll::Main");
   return *start_limits;
+}
+
+int GoMaxProcs(int n) {
+  if (n < 1) return GoMaxProcs();
+  procs_follow_limits.store(false, std::memory_order_relaxed);
+  return sched::SetProcs({.procs = n, .may_spin = Cpus(StartLimits()) > 1.0});
 }
 
 int GoMaxProcs() { return sched::GetStats().procs; }

@@ -9,7 +9,8 @@
 //   }
 //
 // Ps:        container::Detect's choice: GOMAXPROCS in the environment, else the CPU quota rounded
-//            up and at least 2, at most the CPUs of the affinity mask.
+//            up and at least 2, at most the CPUs of the affinity mask; it follows a resize of the
+//            container within seconds, unless GoMaxProcs(n) or the environment set it.
 // Report:    one line a fact on stderr, "plimsoll: …", at start: what was found, where, and what
 // was
 //            ignored and why. PLIMSOLL_LOG=off silences it; text is the default.
@@ -52,6 +53,11 @@ int Main(int argc, char** argv, F fn) {
 
 // The limits that were found at start. Valid while Main runs.
 const container::Limits& StartLimits();
+
+// Sets how many Ps there are, 1 to 1024 (more is 1024), and returns how many there were; less than
+// 1 changes nothing. Stops every goroutine for the change. Until it is called, P follows the
+// container's limits: a look at them each second while goroutines run.
+int GoMaxProcs(int n);
 
 // How many Ps there are.
 int GoMaxProcs();

@@ -2,6 +2,11 @@
 
 #include "plimsoll/runtime/runtime.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <stdexcept>
@@ -26,6 +31,7 @@ class MainDeathTest : public testing::Test {
     GTEST_FLAG_SET(death_test_style, "threadsafe");
     unsetenv("PLIMSOLL_LOG");
     unsetenv("GOMAXPROCS");
+    unsetenv("PLIMSOLL_POLLER");
   }
 };
 
@@ -45,10 +51,99 @@ TEST_F(MainDeathTest, ReportsWhatItChoseAndWhy) {
               "plimsoll: P = 3 .*GOMAXPROCS");
 }
 
+TEST_F(MainDeathTest, GoMaxProcsSetsTheNumberOfPsAndReturnsTheOldOne) {
+  setenv("PLIMSOLL_LOG", "off", 1);
+  setenv("GOMAXPROCS", "3", 1);
+  EXPECT_EXIT(RunMain([] {
+                if (GoMaxProcs(0) != 3 || GoMaxProcs(7) != 3 || GoMaxProcs() != 7) return 1;
+                return GoMaxProcs(-5) == 7 && GoMaxProcs(1) == 7 && GoMaxProcs() == 1 ? 0 : 1;
+              }),
+              testing::ExitedWithCode(0), "^$");
+}
+
+// A goroutine that makes no call, on the only P there is, until main has run.
+int MainRunsBesideALoop(int64_t at_most_ms) {
+  static std::atomic<bool> stop{false}, ended{false};
+  Go([at_most_ms] {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(at_most_ms);
+    while (!stop.load(std::memory_order_relaxed) && std::chrono::steady_clock::now() < end) {
+    }
+    ended.store(true);
+  });
+  Yield();
+  const bool beside = !ended.load();
+  stop.store(true);
+  return beside ? 0 : 3;
+}
+
+TEST_F(MainDeathTest, ALoopWithoutCallsIsPreemptedUnlessThatIsTurnedOff) {
+  setenv("PLIMSOLL_LOG", "off", 1);
+  setenv("GOMAXPROCS", "1", 1);
+  EXPECT_EXIT(RunMain([] { return MainRunsBesideALoop(60'000); }), testing::ExitedWithCode(0),
+              "^$");
+  setenv("PLIMSOLL_PREEMPT_SIGNAL", "40", 1);
+  EXPECT_EXIT(RunMain([] { return MainRunsBesideALoop(60'000); }), testing::ExitedWithCode(0),
+              "^$");
+  setenv("PLIMSOLL_PREEMPT_SIGNAL", "9", 1);
+  EXPECT_EXIT(RunMain([] { return MainRunsBesideALoop(60'000); }), testing::ExitedWithCode(0),
+              "PLIMSOLL_PREEMPT_SIGNAL=\"9\" is no signal that can be taken");
+  unsetenv("PLIMSOLL_PREEMPT_SIGNAL");
+  setenv("PLIMSOLL_DEBUG", "preempt=maybe", 1);
+  EXPECT_EXIT(RunMain([] { return MainRunsBesideALoop(60'000); }), testing::ExitedWithCode(0),
+              "preempt=\"maybe\" is not one of on, off; on is taken");
+  setenv("PLIMSOLL_DEBUG", "migrate=allways", 1);
+  EXPECT_EXIT(RunMain([] { return 0; }), testing::ExitedWithCode(0),
+              "migrate=\"allways\" is not one of default, always; default is taken");
+  setenv("PLIMSOLL_DEBUG", "preempt=off", 1);
+  EXPECT_EXIT(RunMain([] { return MainRunsBesideALoop(100); }), testing::ExitedWithCode(3), "^$");
+  unsetenv("PLIMSOLL_DEBUG");
+}
+
 TEST_F(MainDeathTest, ReportsNonsenseInTheEnvironmentAndGoesOn) {
   setenv("GOMAXPROCS", "abc", 1);
   EXPECT_EXIT(RunMain([] { return GoMaxProcs() == StartLimits().procs.value ? 0 : 1; }),
               testing::ExitedWithCode(0), "plimsoll: .*GOMAXPROCS.*abc");
+}
+
+TEST_F(MainDeathTest, UsesThePollerThatItIsAskedForAndSaysSo) {
+  setenv("PLIMSOLL_POLLER", "io_uring", 1);
+  EXPECT_EXIT(RunMain([] { return 0; }), testing::ExitedWithCode(0),
+              "plimsoll: io_uring: used|PLIMSOLL_POLLER=io_uring: refused .*; epoll is used");
+  for (const char* text : {"auto", "epoll", ""}) {
+    setenv("PLIMSOLL_POLLER", text, 1);
+    EXPECT_EXIT(RunMain([] { return 0; }), testing::ExitedWithCode(0),
+                "plimsoll: io_uring: .*epoll is used");
+  }
+  setenv("PLIMSOLL_POLLER", "kqueue", 1);
+  EXPECT_EXIT(RunMain([] { return 0; }), testing::ExitedWithCode(0),
+              "PLIMSOLL_POLLER=\"kqueue\" is none of epoll, io_uring, auto; taken as epoll");
+}
+
+TEST_F(MainDeathTest, WhatTheEnvironmentHoldsCommandsNoTerminal) {
+  const struct {
+    const char *name, *value, *said;
+  } kCases[] = {
+      {"PLIMSOLL_POLLER", "\x1b[31mkqueue", "PLIMSOLL_POLLER=\"\\\\x1b\\[31mkqueue\" is none of"},
+      {"PLIMSOLL_LOG", "\x1b[2J", "PLIMSOLL_LOG=\"\\\\x1b\\[2J\" is none of text, off"},
+      {"PLIMSOLL_DEBUG", "schedtrace=\x1b[2J\x9b", "schedtrace=\"\\\\x1b\\[2J\\\\x9b\" is not a"},
+      {"PLIMSOLL_PREEMPT_SIGNAL", "\x07", "PLIMSOLL_PREEMPT_SIGNAL=\"\\\\x07\" is no signal"},
+      {"GOTRACEBACK", "\x1b", "GOTRACEBACK=\"\\\\x1b\" is none of"},
+      {"GOGC", "\x1b", "GOGC=\"\\\\x1b\" is neither"},
+  };
+  for (const auto& c : kCases) {
+    setenv(c.name, c.value, 1);
+    EXPECT_EXIT(RunMain([] { return 0; }), testing::ExitedWithCode(0), c.said) << c.name;
+    unsetenv(c.name);
+  }
+}
+
+TEST_F(MainDeathTest, AnUnknownDebugKeyIsToldOnceWithThoseThatThereAre) {
+  setenv("PLIMSOLL_LOG", "off", 1);
+  setenv("PLIMSOLL_DEBUG", "gctrase=1,verify=0", 1);
+  EXPECT_EXIT(RunMain([] { return 0; }), testing::ExitedWithCode(0),
+              "^plimsoll: PLIMSOLL_DEBUG: \"gctrase\": not understood and ignored; there are "
+              "checkmark=0\\|1 [^\n]* verify=0\\|1\n$");
+  unsetenv("PLIMSOLL_DEBUG");
 }
 
 TEST_F(MainDeathTest, IsSilentWhenTold) {
@@ -68,14 +163,28 @@ TEST_F(MainDeathTest, CountsMainAsAGoroutine) {
 TEST_F(MainDeathTest, AnUncaughtExceptionIsAPanicWithItsWords) {
   setenv("PLIMSOLL_LOG", "off", 1);
   EXPECT_EXIT(RunMain([]() -> int { throw std::runtime_error("boom"); }),
-              testing::ExitedWithCode(2), "^panic: boom\n\ngoroutine 1 \\[running\\]:\n$");
+              testing::ExitedWithCode(2), "^panic: boom\n\ngoroutine 1 \\[running\\]:\n");
   EXPECT_EXIT(RunMain([] {
                 Go([] { throw 42; });
                 for (;;) {
                 }
                 return 0;
               }),
-              testing::ExitedWithCode(2), "^panic: an exception of type i\n");
+              testing::ExitedWithCode(2), "^panic: an exception of type int\n");
+}
+
+bool IsNull(int fd) {
+  struct stat null, it;
+  return stat("/dev/null", &null) == 0 && fstat(fd, &it) == 0 && it.st_rdev == null.st_rdev;
+}
+
+TEST(MainTest, ClosedStandardDescriptorsAreTakenBeforeASocketIsMade) {
+  EXPECT_EXIT(
+      {
+        for (const int fd : {0, 1, 2}) close(fd);
+        RunMain([] { return IsNull(0) && IsNull(1) && IsNull(2) ? 0 : 1; });
+      },
+      testing::ExitedWithCode(0), "");
 }
 
 }  // namespace

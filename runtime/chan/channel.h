@@ -85,6 +85,9 @@ class SendSide {
   }
 
  private:
+  friend Handle;  // and nobody else is one
+  SendSide() = default;
+
   internal::ChannelCore* core() const { return static_cast<const Handle*>(this)->ref_.core(); }
 
   static bool Finish(internal::Outgoing<T>& out, internal::Outcome outcome,
@@ -165,6 +168,9 @@ class RecvSide {
   std::default_sentinel_t end() const { return std::default_sentinel; }
 
  private:
+  friend Handle;  // and nobody else is one
+  RecvSide() = default;
+
   internal::ChannelCore* core() const { return static_cast<const Handle*>(this)->ref_.core(); }
 
   TryRecvResult<T> RecvUntil(int64_t deadline_ns) const {

@@ -7,7 +7,7 @@
 //    buffer: capacity slots of size bytes, a ring  [ - | - | 3 | 4 | 5 | - ]
 //
 //   what             guarded by       read without it
-//   count, flags,    mu               as hints, by the fast paths and by Select, and by Len()
+//   count, flags,    mu               as hints, by Select and by Len()
 //   version
 //   head, tail,      mu               never
 //   recvq, sendq
@@ -18,7 +18,8 @@
 //   (2) sendq is not empty  =>  count == capacity and the channel is open.
 //       (Both of waiters whose claim is still open; a lost one may linger, wait_queue.h (3).)
 //   (3) flags tells: closed; recvq is not empty; sendq is not empty.
-//   (3a) version changes with everything that may make the channel ready to send or to receive.
+//   (3a) version changes with everything that may make the channel ready to send or to receive,
+//        right after it.
 //   (4) No user code runs under mu: elements move as bytes (bitwise_movable.h).
 //   (5) Ready is called after mu was released, on waiters that mu's holder popped.
 #ifndef PLIMSOLL_RUNTIME_CHAN_CHANNEL_CORE_H_
@@ -33,6 +34,7 @@
 #include <source_location>
 #include <utility>
 
+#include "absl/base/thread_annotations.h"
 #include "plimsoll/alloc/base/spin_lock.h"
 #include "plimsoll/runtime/chan/wait_queue.h"
 #include "plimsoll/runtime/sched/park.h"
@@ -44,6 +46,7 @@ struct ElementInfo {
   uint32_t size;                // bytes that cross; 0 for an empty type
   uint32_t align;               // of a slot
   void (*destroy)(void* slot);  // for what is left in the buffer at the end; null: nothing to do
+  bool collected;               // values may hold collected pointers: the buffer is scanned
 };
 
 // What a channel owns besides its values and ends with it: a timer that sends to it. Its destructor
@@ -74,35 +77,25 @@ class ChannelCore {
   // Sends the kSize bytes at `value`. kClosed and kWouldBlock, kTimedOut leave them the caller's.
   template <size_t kSize>
   Outcome Send(const void* value, int64_t deadline_ns = kNever) {
-    if (SendNeedsNobody()) {
-      sched::NoPreempt no_preempt;
-      mu_.lock();
-      if (SendNeedsNobody()) [[likely]] {
-        std::memcpy(Slot(tail_, kSize), value, kSize);
-        Append();
-        mu_.unlock();
-        return Outcome::kDone;
-      }
-      mu_.unlock();
-    }
-    return SendSlow(value, deadline_ns);
+    sched::NoPreempt no_preempt;
+    mu_.lock();
+    if (!SendNeedsNobody()) return SendOrWait(value, deadline_ns);
+    std::memcpy(Slot(tail_, kSize), value, kSize);
+    Append();
+    mu_.unlock();
+    return Outcome::kDone;
   }
 
   // Receives kSize bytes into `slot`. kDone: they are there, and are the caller's now.
   template <size_t kSize>
   Outcome Recv(void* slot, int64_t deadline_ns = kNever) {
-    if (RecvNeedsNobody()) {
-      sched::NoPreempt no_preempt;
-      mu_.lock();
-      if (RecvNeedsNobody()) [[likely]] {
-        std::memcpy(slot, Slot(head_, kSize), kSize);
-        DropHead();
-        mu_.unlock();
-        return Outcome::kDone;
-      }
-      mu_.unlock();
-    }
-    return RecvSlow(slot, deadline_ns);
+    sched::NoPreempt no_preempt;
+    mu_.lock();
+    if (!RecvNeedsNobody()) return RecvOrWait(slot, deadline_ns);
+    std::memcpy(slot, Slot(head_, kSize), kSize);
+    DropHead();
+    mu_.unlock();
+    return Outcome::kDone;
   }
 
   // kDone, or kClosed when it was closed already.
@@ -137,7 +130,7 @@ class ChannelCore {
   uint32_t flags() const { return flags_.load(std::memory_order_acquire); }
   size_t count() const { return count_.load(std::memory_order_acquire); }
 
-  // True when the buffer alone can take, or give, a value. Decisive under mu_, a hint without.
+  // With mu_ held: whether the buffer alone can take, or give, a value.
   bool SendNeedsNobody() const {
     return count() < capacity_ && (flags() & (kClosedFlag | kReceivers)) == 0;
   }
@@ -152,39 +145,49 @@ class ChannelCore {
   char* Slot(size_t index, size_t size) const { return buffer_ + index * size; }
   void Append() {
     if (++tail_ == capacity_) tail_ = 0;
-    NewVersion();
     // release: pairs with the acquire in Select's look without locks, as NewVersion's does
     count_.store(count() + 1, std::memory_order_release);
+    NewVersion();
   }
   void DropHead() {
     if (++head_ == capacity_) head_ = 0;
-    NewVersion();
     count_.store(count() - 1, std::memory_order_release);
+    NewVersion();
   }
+  // After the change it stands for: who reads the new version reads the new state as well. The
+  // other way round, a Select with Default read the new version and the old state, found nothing
+  // changed at its second look, and missed a token that had been there all the time
+  // (//tests/model:chan_test).
   void NewVersion() {
     version_.store(version_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
   }
 
-  [[gnu::noinline]] Outcome SendSlow(const void* value, int64_t deadline_ns);
-  [[gnu::noinline]] Outcome RecvSlow(void* slot, int64_t deadline_ns);
+  // With mu_ held and preemption off: hands over, waits, or finds that it cannot; unlocks.
+  [[gnu::noinline]] Outcome SendOrWait(const void* value, int64_t deadline_ns)
+      ABSL_UNLOCK_FUNCTION(mu_);
+  [[gnu::noinline]] Outcome RecvOrWait(void* slot, int64_t deadline_ns) ABSL_UNLOCK_FUNCTION(mu_);
 
   // With mu_ held: does it if it can be done at once (else kWouldBlock); `wake` is then whom to
   // Ready once mu_ is free, or null.
   Outcome SendLocked(const void* value, sched::G** wake);
   Outcome RecvLocked(void* slot, sched::G** wake);
+  Outcome SendHere(const void* value, sched::G** wake);  // the same, inline in channel_core.cc
+  Outcome RecvHere(void* slot, sched::G** wake);
 
-  // With mu_ held and `w` filled in: waits in `queue`, and unlocks. How the wait ended.
-  Outcome Wait(Waiter& w, bool sending, int64_t deadline_ns);
+  // With mu_ held: waits in a queue, and unlocks. How the wait ended.
+  Outcome Wait(void* slot, bool sending, int64_t deadline_ns) ABSL_UNLOCK_FUNCTION(mu_);
+  Outcome WaitUntil(Waiter& w, bool sending, int64_t deadline_ns) ABSL_UNLOCK_FUNCTION(mu_);
 
   // With mu_ held: keeps (3).
   void Enqueue(Waiter& w, bool sending);
+  void EnqueueHere(Waiter& w, bool sending);
   Waiter* PopSender();
   Waiter* PopReceiver();
   void Dequeue(Waiter& w, bool sending);
   void SetFlag(Flag flag, bool on) {
     const uint32_t old = flags();
-    if (on) NewVersion();
     flags_.store(on ? old | flag : old & ~uint32_t{flag}, std::memory_order_release);
+    if (on) NewVersion();
   }
 
   void CopyElement(void* to, const void* from) const;
@@ -202,6 +205,7 @@ class ChannelCore {
   WaitQueue sendq_;
   void (*const destroy_)(void* slot);
   const uint32_t align_;
+  bool scanned_ = false;  // the collector looks at the buffer, and its range lies behind
   std::unique_ptr<ChannelAttachment> attachment_;
   std::atomic<size_t> refs_{1};
 };

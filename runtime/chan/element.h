@@ -22,13 +22,32 @@
 
 #include "plimsoll/runtime/chan/bitwise_movable.h"
 #include "plimsoll/runtime/chan/channel_core.h"
+#include "plimsoll/runtime/gc/describe.h"
+#include "plimsoll/runtime/gc/ptr.h"
 
 namespace plimsoll::internal {
 
+// A value with collected pointers: a gc::Ptr, a gc:: container, a type with GC_FIELDS. It is made
+// of words that may be copied as bytes, and the buffer that it lies in is scanned.
+template <typename T>
+constexpr bool HoldsCollected() {
+  if constexpr (std::is_object_v<T> && !std::is_pointer_v<T> && gc::Described<T>) {
+    return gc::internal::HasPointers<T>();
+  } else {
+    return false;
+  }
+}
+
 template <typename T>
 struct Wire {
+  static constexpr bool kCollected = HoldsCollected<T>();
+  static_assert(!std::is_pointer_v<T> || !gc::internal::Access::kHasLine<std::remove_pointer_t<T>>,
+                "a channel of raw pointers to a collected type: its buffer is malloc's. Use "
+                "Channel<gc::Ptr<T>>");
+  static_assert(!kCollected || sizeof(T) <= 1024,
+                "a channel of collected values of more than 1 KiB: send a gc::Ptr");
   // A kilobyte takes some 20 ns under the lock: beyond that, others would feel it.
-  static constexpr bool kBoxed = !kBitwiseMovable<T> || sizeof(T) > 1024;
+  static constexpr bool kBoxed = (!kBitwiseMovable<T> && !kCollected) || sizeof(T) > 1024;
   using Type = std::conditional_t<kBoxed, T*, T>;
   static constexpr bool kEmpty = std::is_empty_v<Type> && std::is_trivially_copyable_v<Type>;
   static constexpr size_t kSize = kEmpty ? 0 : sizeof(Type);
@@ -43,7 +62,8 @@ struct Wire {
   }
 
   static constexpr ElementInfo kInfo = {
-      kSize, alignof(Type), kBoxed || !std::is_trivially_destructible_v<Type> ? &Destroy : nullptr};
+      kSize, alignof(Type), kBoxed || !std::is_trivially_destructible_v<Type> ? &Destroy : nullptr,
+      kCollected};
 };
 
 // A value on its way out. Destroys it unless told that it went.

@@ -257,7 +257,7 @@ int Select(Cases&&... cases) {
   internal::SelectClock clock;
   size_t n = 0;
   int index = 0;
-  const auto prepare = [&]<typename C>(C& c) {
+  [[maybe_unused]] const auto prepare = [&]<typename C>(C& c) {
     if constexpr (C::kIsChannelOp) {
       c.Bind(ops[n]);
       case_of_op[n++] = index;
@@ -273,7 +273,7 @@ int Select(Cases&&... cases) {
 
   // First give back what was not sent: the handler may throw, or select again.
   index = 0;
-  const auto give_back = [&]<typename C>(C& c) {
+  [[maybe_unused]] const auto give_back = [&]<typename C>(C& c) {
     if constexpr (C::kIsChannelOp) {
       if (index != taken) c.NotTaken();
     }
@@ -281,7 +281,7 @@ int Select(Cases&&... cases) {
   };
   (give_back(cases), ...);
   index = 0;
-  const auto run_handler = [&]<typename C>(C& c) {
+  [[maybe_unused]] const auto run_handler = [&]<typename C>(C& c) {
     if (index++ != taken) return;
     if constexpr (C::kIsChannelOp) {
       c.Taken(selected.outcome);

@@ -2,7 +2,7 @@
 
 #include <memory>
 
-#include "plimsoll/runtime/chan/choose.h"
+#include "plimsoll/runtime/sched/chooser.h"
 
 namespace plimsoll::internal {
 
@@ -16,7 +16,7 @@ int SelectRun::ChooseReady() const {
   }
   if (ready <= 1) return last;
   // Without the locks the flags may change between the two walks: then the last one seen will do.
-  uint32_t skip = ChooseBelow(ready);
+  uint32_t skip = sched::ChooseBelow(ready);
   for (size_t i = 0; i < ops_.size(); ++i) {
     if (!Ready(ops_[i])) continue;
     last = static_cast<int>(i);

@@ -1,9 +1,81 @@
 #include "plimsoll/runtime/context/context_node.h"
 
+#include <new>
+
 #include "plimsoll/runtime/go.h"
 #include "plimsoll/runtime/sched/park.h"
 
 namespace plimsoll::internal {
+namespace {
+
+// ASan is to see the end of each node.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool kPooled = false;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+constexpr bool kPooled = false;
+#else
+constexpr bool kPooled = true;
+#endif
+#else
+constexpr bool kPooled = true;
+#endif
+
+// Memory of nodes that are gone, for the next ones. What a shelf does not hold goes to the heap.
+class Shelf {
+ public:
+  void* Take() {
+    base::SpinLockHolder hold(mu_);
+    Free* const top = top_;
+    if (top == nullptr) return nullptr;
+    top_ = top->below;
+    --count_;
+    return top;
+  }
+  bool Put(void* memory) {
+    base::SpinLockHolder hold(mu_);
+    if (count_ == kAtMost) return false;
+    top_ = ::new (memory) Free{top_};
+    ++count_;
+    return true;
+  }
+
+ private:
+  static constexpr int kAtMost = 64;
+  struct Free {
+    Free* below;
+  };
+  base::SpinLock mu_;
+  Free* top_ = nullptr;
+  int count_ = 0;
+};
+
+// A P's own while there are not more; a foreign thread shares the first. Call with preemption off.
+Shelf& MyShelf() {
+  struct alignas(64) Padded {
+    Shelf shelf;
+  };
+  static constinit Padded shelves[64];
+  return shelves[(static_cast<unsigned>(sched::CurrentProc()) + 1) % 64].shelf;
+}
+
+}  // namespace
+
+void* ContextNode::operator new(size_t size) {
+  if (kPooled) {
+    sched::NoPreempt no_preempt;
+    if (void* memory = MyShelf().Take()) return memory;
+  }
+  return ::operator new(size);
+}
+
+void ContextNode::operator delete(void* memory, size_t size) {
+  if (kPooled) {
+    sched::NoPreempt no_preempt;
+    if (MyShelf().Put(memory)) return;
+  }
+  ::operator delete(memory, size);
+}
 
 ContextNodeRef::ContextNodeRef(const ContextNodeRef& other) : node_(other.node_) {
   if (node_ != nullptr) node_->AddRef();

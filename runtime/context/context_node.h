@@ -22,6 +22,7 @@
 #define PLIMSOLL_RUNTIME_CONTEXT_CONTEXT_NODE_H_
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -95,6 +96,10 @@ class ContextNode {
 
   void AddRef() { refs_.fetch_add(1, std::memory_order_relaxed); }
   static void Unref(ContextNode* node);
+
+  // A request makes and drops a few: their memory comes from shelves, one a P, and goes back there.
+  static void* operator new(size_t size);
+  static void operator delete(void* memory, size_t size);
 
  private:
   ContextNode(Kind kind, ContextNode* parent);

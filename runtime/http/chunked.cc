@@ -11,7 +11,7 @@ namespace {
 
 uint64_t HexValue(char c) {
   if (c <= '9') return static_cast<uint64_t>(c - '0');
-  return static_cast<uint64_t>(ToLower(c) - 'a' + 10);
+  return static_cast<uint64_t>(ToLower(c) - 'a') + 10;
 }
 
 }  // namespace

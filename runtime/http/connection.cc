@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "plimsoll/alloc/base/raw_log.h"
 #include "plimsoll/runtime/http/chunked.h"
@@ -64,13 +65,25 @@ class Connection final : private BodySource, private ResponseSink {
   // Sends what is due, and waits for the first byte of a request. False: there will be none.
   bool AwaitRequest() {
     if (!in_.empty()) return out_.size() < kWriteBatch || Flush().ok();
-    if (!Flush().ok() || state_.draining()) return false;
+    if (!Flush().ok()) return false;
     in_.Release();
     out_ = std::string();
+    if (std::exchange(new_, false)) {
+      stream_.SetReadTimeout(std::min(limits_.first_request, limits_.idle_timeout));
+      const absl::Status readable = stream_.AwaitReadable();
+      if (!absl::IsDeadlineExceeded(readable)) return readable.ok();
+    }
+    if (state_.draining()) return false;
     stream_.SetReadTimeout(limits_.idle_timeout);  // before BecomeIdle: an interruption is later
     if (!state_.BecomeIdle()) return false;
-    const absl::Status readable = stream_.AwaitReadable();
-    return state_.BecomeActive() && readable.ok();
+    if (!stream_.AwaitReadable().ok()) return false;
+    // Idle until a byte is here: "readable" may have been said of bytes that were read before, and
+    // the server must still be able to wake who waits in this read.
+    const absl::StatusOr<size_t> n = Fill(limits_.parser.max_head_bytes);
+    if (!n.ok() || *n == 0) return false;
+    // Interrupted a moment too late: the request is here, and is answered as the last one.
+    static_cast<void>(state_.BecomeActive());
+    return true;
   }
 
   Next ServeOne() {
@@ -110,7 +123,7 @@ class Connection final : private BodySource, private ResponseSink {
     ResponseWriter response(*this, head_, date_.Now());
     Request request(head_, *this);
     CallHandler(request, response);
-    if (state_.draining()) response.CloseAfter();
+    if (state_.parting()) response.CloseAfter();
     // A client that waits for "100 Continue" may or may not send its body now: nobody can tell.
     if (continue_due_ || !body_error_.ok()) response.CloseAfter();
     if (BodyLeft() && framing_ == BodyFraming::kLength && left_ > kMaxSkippedBody) {
@@ -283,6 +296,7 @@ class Connection final : private BodySource, private ResponseSink {
   InputBuffer in_;
   std::string out_;
   DateCache date_;
+  bool new_ = true;  // no request was waited for yet
 
   // The body of the request that is being answered.
   BodyFraming framing_ = BodyFraming::kNone;

@@ -8,6 +8,7 @@
 // Memory:   while it waits for a request an idle connection holds no buffer.
 // Slow clients: a head must be complete head_timeout after its first byte; each read of a body and
 //           each write has its own timeout; between requests there is idle_timeout.
+// End:      connection_state.h: what a server that ends asks of its connections.
 // Errors:   a malformed request is answered and the connection closed; an exception of the handler
 //           is reported on stderr and answered with 500, and the connection closed.
 // Close:    where the client may still be sending, we end our side and read its bytes for a moment:
@@ -34,6 +35,9 @@ struct ConnectionLimits {
   ParserLimits parser;
   absl::Duration head_timeout = absl::Seconds(10);
   absl::Duration idle_timeout = absl::Minutes(2);
+  // How old a connection without a request gets before a server that drains closes it: room for one
+  // lost packet and its repetition, since who connects sends at once.
+  absl::Duration first_request = absl::Seconds(1);
   absl::Duration body_timeout = absl::Seconds(30);
   absl::Duration write_timeout = absl::Seconds(30);
   size_t read_buffer_bytes = 4 << 10;  // grows up to parser.max_head_bytes for a long head

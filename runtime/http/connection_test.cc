@@ -24,6 +24,7 @@ class FakeStream : public Stream {
 
   absl::StatusOr<size_t> Read(std::span<char> buffer) override {
     ++reads;
+    if (on_read) on_read();
     read_timeouts.push_back(read_timeout);
     if (packets_.empty()) {
       if (!end_.ok()) return end_;
@@ -39,7 +40,7 @@ class FakeStream : public Stream {
   absl::Status AwaitReadable() override {
     ++waits;
     if (on_wait) on_wait();
-    return packets_.empty() && !end_.ok() ? end_ : absl::OkStatus();
+    return packets_.empty() && !end_.ok() && !wait_succeeds ? end_ : absl::OkStatus();
   }
   absl::Status Write(std::string_view bytes) override {
     if (fail_writes) return absl::UnavailableError("write: EPIPE");
@@ -63,8 +64,8 @@ class FakeStream : public Stream {
   std::vector<std::string> writes;
   std::vector<absl::Duration> read_timeouts;  // in force at each Read
   absl::Duration read_timeout, write_timeout;
-  bool closed_write = false, fail_writes = false;
-  std::function<void()> on_wait;
+  bool closed_write = false, fail_writes = false, wait_succeeds = false;
+  std::function<void()> on_wait, on_read;
 
  private:
   std::deque<std::string> packets_;
@@ -72,8 +73,8 @@ class FakeStream : public Stream {
 };
 
 void Converse(FakeStream& stream, const Handler& handler, const ConnectionLimits& limits = {}) {
-  const std::atomic<bool> draining{false};
-  ConnectionState state(draining);
+  const std::atomic<ServerStage> stage{ServerStage::kServing};
+  ConnectionState state(stage);
   ServeConnection(stream, state, handler, limits);
 }
 
@@ -366,12 +367,12 @@ TEST(ConnectionTest, ViewsOfTheHeadLiveAsLongAsTheHandler) {
 }
 
 TEST(ConnectionTest, AServerThatDrainsAnswersWhatWasBegunAndSaysClose) {
-  std::atomic<bool> draining{false};
-  ConnectionState state(draining);
+  std::atomic<ServerStage> stage{ServerStage::kServing};
+  ConnectionState state(stage);
   FakeStream stream({"GET /a HTTP/1.1\r\nHost: h\r\n\r\n", "GET /b HTTP/1.1\r\nHost: h\r\n\r\n"});
   ServeConnection(stream, state,
                   [&](Request& request, ResponseWriter& response) {
-                    draining = true;
+                    stage = ServerStage::kDraining;
                     EXPECT_FALSE(state.InterruptIdle()) << "a request is being answered";
                     Echo(request, response);
                   },
@@ -380,13 +381,40 @@ TEST(ConnectionTest, AServerThatDrainsAnswersWhatWasBegunAndSaysClose) {
   EXPECT_EQ(stream.waits, 1) << "no second wait";
 }
 
+TEST(ConnectionTest, ANewConnectionIsGivenItsTimeForAFirstRequestThoughTheServerDrains) {
+  ConnectionLimits limits;
+  limits.first_request = absl::Milliseconds(7);
+  const std::atomic<ServerStage> stage{ServerStage::kDraining};
+  ConnectionState asks_state(stage), silent_state(stage);
+  FakeStream asks({"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"});
+  asks.on_wait = [&] { EXPECT_EQ(asks.read_timeout, absl::Milliseconds(7)); };
+  ServeConnection(asks, asks_state, Echo, limits);
+  EXPECT_EQ(Summary(asks.All()), "200:/a[]!");
+  FakeStream silent({}, absl::DeadlineExceededError(""));
+  ServeConnection(silent, silent_state, Echo, limits);
+  EXPECT_EQ(silent.All(), "");
+  EXPECT_EQ(silent.waits, 1) << "not once more, for the idle time";
+}
+
+TEST(ConnectionTest, AServerThatPartsAnswersOnceMoreAndSaysClose) {
+  std::atomic<ServerStage> stage{ServerStage::kServing};
+  ConnectionState state(stage);
+  FakeStream stream({"GET /a HTTP/1.1\r\nHost: h\r\n\r\n", "GET /b HTTP/1.1\r\nHost: h\r\n\r\n",
+                     "GET /c HTTP/1.1\r\nHost: h\r\n\r\n"});
+  stream.on_wait = [&] {
+    if (stream.waits == 2) stage = ServerStage::kParting;
+  };
+  ServeConnection(stream, state, Echo, {});
+  EXPECT_EQ(Summary(stream.All()), "200:/a[] 200:/b[]!");
+}
+
 TEST(ConnectionTest, AServerThatDrainsClosesAnIdleConnection) {
-  std::atomic<bool> draining{false};
-  ConnectionState state(draining);
+  std::atomic<ServerStage> stage{ServerStage::kServing};
+  ConnectionState state(stage);
   FakeStream stream({"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"}, absl::DeadlineExceededError(""));
   stream.on_wait = [&] {
     if (stream.waits == 2) {
-      draining = true;
+      stage = ServerStage::kDraining;
       EXPECT_TRUE(state.InterruptIdle());
       EXPECT_FALSE(state.InterruptIdle()) << "once";
     }
@@ -394,6 +422,37 @@ TEST(ConnectionTest, AServerThatDrainsClosesAnIdleConnection) {
   ServeConnection(stream, state, Echo, {});
   EXPECT_EQ(Summary(stream.All()), "200:/a[]");
   EXPECT_EQ(stream.waits, 2);
+}
+
+TEST(ConnectionTest, AServerThatDrainsClosesAnIdleConnectionThatWasWokenForNothing) {
+  std::atomic<ServerStage> stage{ServerStage::kServing};
+  ConnectionState state(stage);
+  // The second wait says "readable", and the read after it finds nothing.
+  FakeStream stream({"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"}, absl::DeadlineExceededError(""));
+  stream.wait_succeeds = true;
+  stream.on_read = [&] {
+    if (stream.waits == 2) {
+      stage = ServerStage::kDraining;
+      EXPECT_TRUE(state.InterruptIdle()) << "it waits for a request all the same";
+    }
+  };
+  ServeConnection(stream, state, Echo, {});
+  EXPECT_EQ(Summary(stream.All()), "200:/a[]");
+}
+
+TEST(ConnectionTest, ARequestThatCameWithTheInterruptionIsAnsweredAndIsTheLast) {
+  std::atomic<ServerStage> stage{ServerStage::kServing};
+  ConnectionState state(stage);
+  FakeStream stream({"GET /a HTTP/1.1\r\nHost: h\r\n\r\n", "GET /b HTTP/1.1\r\nHost: h\r\n\r\n"});
+  stream.on_read = [&] {
+    if (stream.waits == 2) {
+      stage = ServerStage::kDraining;
+      EXPECT_TRUE(state.InterruptIdle());
+      stream.on_read = nullptr;
+    }
+  };
+  ServeConnection(stream, state, Echo, {});
+  EXPECT_EQ(Summary(stream.All()), "200:/a[] 200:/b[]!");
 }
 
 TEST(ConnectionTest, AClientThatDoesNotReadEndsTheConnection) {

@@ -1,10 +1,13 @@
 #include "plimsoll/runtime/http/server.h"
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "plimsoll/alloc/base/raw_log.h"
 #include "plimsoll/runtime/go.h"
 #include "plimsoll/runtime/net/accept_loop.h"
@@ -12,6 +15,8 @@
 
 namespace plimsoll::http {
 namespace {
+
+constexpr absl::Duration kBetweenLooks = absl::Milliseconds(25);  // a look may cost some ms
 
 constexpr std::string_view kFull =
     "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
@@ -33,7 +38,7 @@ class ConnStream final : public Stream {
 }  // namespace
 
 struct Server::Session {
-  Session(net::Conn c, const std::atomic<bool>& draining) : conn(std::move(c)), state(draining) {}
+  Session(net::Conn c, const std::atomic<ServerStage>& stage) : conn(std::move(c)), state(stage) {}
   net::Conn conn;
   ConnectionState state;
 };
@@ -43,44 +48,23 @@ Server::Server(Handler handler, ServerOptions options)
 
 Server::~Server() {
   Shutdown(absl::ZeroDuration()).IgnoreError();
-  WaitUntilNobodyIsLeft(absl::InfiniteDuration());
-}
-
-void Server::Leave() {
-  // A handle of our own: after the count has fallen, the server may be gone.
-  const Channel<bool> drained = drained_;
-  // acq_rel: who sees zero sees all that the leavers did
-  if (active_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-    bool value = true;
-    // Full: the news is there already.
-    [[maybe_unused]] const bool told = drained.TrySend(value);
-  }
-}
-
-bool Server::WaitUntilNobodyIsLeft(absl::Duration at_most) {
-  const absl::Time deadline = absl::Now() + at_most;
-  // seq_cst: with draining_ in Serve and Accepted; who entered before it was set is counted here.
-  while (active_.load(std::memory_order_seq_cst) > 0) {
-    const absl::Duration left = deadline - absl::Now();
-    if (left <= absl::ZeroDuration()) return false;
-    // The value may be of an earlier zero: the loop looks again.
-    [[maybe_unused]] const auto told = drained_.TryRecvFor(left);
-  }
-  return true;
+  inside_.WaitUntilEmpty(absl::InfiniteDuration());
 }
 
 void Server::Serve(const net::Listener& listener) {
-  active_.fetch_add(1, std::memory_order_seq_cst);
+  inside_.Enter();
+  accepting_.Enter();
   bool serve;
   {
     base::MutexLock hold(mu_);
-    serve = !draining_.load(std::memory_order_seq_cst);
+    serve = stage_.load(std::memory_order_seq_cst) == ServerStage::kServing;
     if (serve) listeners_.push_back(listener);
   }
   if (serve) {
     net::AcceptLoop(listener, [this](net::Conn conn) { Accepted(std::move(conn)); });
   }
-  Leave();
+  accepting_.Leave();
+  inside_.Leave();
 }
 
 void Server::Accepted(net::Conn conn) {
@@ -88,8 +72,8 @@ void Server::Accepted(net::Conn conn) {
     conn.Write(kFull).IgnoreError();  // the last Conn closes
     return;
   }
-  auto session = std::make_unique<Session>(std::move(conn), draining_);
-  active_.fetch_add(1, std::memory_order_seq_cst);
+  auto session = std::make_unique<Session>(std::move(conn), stage_);
+  inside_.Enter();
   count_.fetch_add(1, std::memory_order_relaxed);
   {
     base::MutexLock hold(mu_);
@@ -99,13 +83,13 @@ void Server::Accepted(net::Conn conn) {
   auto run = [this, session = std::move(session)]() mutable {
     RunSession(*session);
     session.reset();  // closes the connection, if no handler has kept it
-    Leave();
+    inside_.Leave();
   };
   if (!TryGo(std::move(run), {.stack = options_.stack, .label = "http"})) {
     // The closure is untouched, and with it the connection ends at the end of this scope.
     base::RawLog("plimsoll: http: no memory for a goroutine; a connection was closed");
     Forget(*session_ptr);
-    Leave();
+    inside_.Leave();
   }
 }
 
@@ -122,21 +106,52 @@ void Server::Forget(Session& session) {
   count_.fetch_sub(1, std::memory_order_relaxed);
 }
 
-absl::Status Server::Shutdown(absl::Duration deadline) {
+// Closes every listener, and returns when nothing more is accepted. Without losing a connection
+// that the kernel has taken, unless the deadline leaves no time for that.
+void Server::EndListeners(absl::Time deadline) {
   std::vector<net::Listener> listeners;
+  {
+    base::MutexLock hold(mu_);
+    listeners.swap(listeners_);
+  }
+  const auto left = [deadline] { return deadline - absl::Now(); };
+  if (!listeners.empty() && left() > absl::ZeroDuration()) {
+    for (const net::Listener& l : listeners) l.StopHandshakes().IgnoreError();
+    // Ends early only if the listeners were closed by somebody else. Who is half in does not take
+    // the time of those that are in.
+    bool closed = accepting_.WaitUntilEmpty(std::min(options_.handshake, left() / 2));
+    const absl::Time latest = absl::Now() + std::min(options_.late_handshake, left() / 2);
+    while (!closed && absl::Now() < latest && absl::c_any_of(listeners, [](const net::Listener& l) {
+      return l.HandshakesHalfDone();
+    })) {
+      closed = accepting_.WaitUntilEmpty(kBetweenLooks);
+    }
+    for (const net::Listener& l : listeners) l.EndQueue().IgnoreError();
+    accepting_.WaitUntilEmpty(left());
+  }
+  for (const net::Listener& l : listeners) l.Close().IgnoreError();
+}
+
+absl::Status Server::Shutdown(absl::Duration patience) {
+  const absl::Time deadline = absl::Now() + patience;
+  {
+    base::MutexLock hold(mu_);  // by it, no Serve comes in between the stage and the listeners
+    if (stage_.load(std::memory_order_seq_cst) == ServerStage::kServing) {
+      stage_.store(ServerStage::kParting, std::memory_order_seq_cst);
+    }
+  }
+  EndListeners(deadline);
   std::vector<net::Conn> idle;
   {
     base::MutexLock hold(mu_);
-    draining_.store(true, std::memory_order_seq_cst);
-    listeners.swap(listeners_);
-    // After draining_ is set: connection_state.h tells why none is missed.
+    stage_.store(ServerStage::kDraining, std::memory_order_seq_cst);
+    // After the stage is set: connection_state.h tells why none is missed.
     for (Session* session : sessions_) {
       if (session->state.InterruptIdle()) idle.push_back(session->conn);
     }
   }
-  for (const net::Listener& listener : listeners) listener.Close().IgnoreError();
   for (const net::Conn& conn : idle) conn.SetReadTimeout(absl::ZeroDuration());
-  if (WaitUntilNobodyIsLeft(deadline)) return absl::OkStatus();
+  if (inside_.WaitUntilEmpty(deadline - absl::Now())) return absl::OkStatus();
 
   std::vector<net::Conn> late;
   {
@@ -145,7 +160,7 @@ absl::Status Server::Shutdown(absl::Duration deadline) {
   }
   for (const net::Conn& conn : late) conn.Close().IgnoreError();
   return absl::DeadlineExceededError(absl::StrCat(
-      "http: ", late.size(), " connections were cut off after ", absl::FormatDuration(deadline)));
+      "http: ", late.size(), " connections were cut off after ", absl::FormatDuration(patience)));
 }
 
 }  // namespace plimsoll::http

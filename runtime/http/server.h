@@ -11,8 +11,10 @@
 // Blocking:  Serve and Shutdown park; a handler may block as it likes.
 // Bad input: answered with its status, or the connection closed; the server goes on. See
 //            connection.h for slow clients, net/accept_loop.h for a lack of descriptors.
-// Shutdown:  stops accepting, closes idle connections, answers the requests that were begun with
-//            "Connection: close", and waits. What is not done at the deadline is cut off.
+// Shutdown:  takes no connection any more but those that the kernel has taken, closes idle
+//            connections, answers the requests that were begun with "Connection: close", and waits.
+//            What is not done at the deadline is cut off. Why nobody who got in is turned away:
+//            DESIGN.md, "The end".
 // Lifetime:  the destructor shuts down with no patience and waits for every handler to return.
 // Threads:   any. Serve may be called for several listeners.
 #ifndef PLIMSOLL_RUNTIME_HTTP_SERVER_H_
@@ -28,8 +30,9 @@
 #include "absl/time/time.h"
 #include "plimsoll/alloc/base/mutex.h"
 #include "plimsoll/alloc/base/units.h"
-#include "plimsoll/runtime/chan/channel.h"
 #include "plimsoll/runtime/http/connection.h"
+#include "plimsoll/runtime/http/connection_state.h"
+#include "plimsoll/runtime/http/headcount.h"
 #include "plimsoll/runtime/net/listener.h"
 
 namespace plimsoll::http {
@@ -38,6 +41,12 @@ struct ServerOptions {
   ConnectionLimits limits;
   size_t max_connections = 100'000;  // more are turned away with 503
   ByteCount stack{0};                // of a connection's goroutine; 0: the default
+  // How long a handshake that has begun may take to end before Shutdown closes the port: a round
+  // trip to the farthest client. Where the kernel tells of one that is half done still, longer, by
+  // late_handshake at most: a packet of it that was lost is repeated after a second. Each takes at
+  // most half of what is left of Shutdown's patience.
+  absl::Duration handshake = absl::Milliseconds(100);
+  absl::Duration late_handshake = absl::Milliseconds(1500);
 };
 
 class Server {
@@ -52,7 +61,7 @@ class Server {
 
   // As above. OK: every request that was begun was answered, and every Serve has returned.
   // kDeadlineExceeded: how many connections were cut off.
-  absl::Status Shutdown(absl::Duration deadline);
+  absl::Status Shutdown(absl::Duration patience);
 
   size_t connections() const { return count_.load(std::memory_order_relaxed); }
 
@@ -62,16 +71,14 @@ class Server {
   void Accepted(net::Conn conn);
   void RunSession(Session& session);
   void Forget(Session& session);
-  // Counts one out of active_; the caller touches the server no more.
-  void Leave();
-  bool WaitUntilNobodyIsLeft(absl::Duration at_most);
+  void EndListeners(absl::Time deadline);
 
   const Handler handler_;
   const ServerOptions options_;
-  std::atomic<bool> draining_{false};
-  std::atomic<size_t> count_{0};   // sessions
-  std::atomic<size_t> active_{0};  // sessions and Serve calls: who may still touch this object
-  Channel<bool> drained_{1};       // gets a value whenever active_ falls to zero
+  std::atomic<ServerStage> stage_{ServerStage::kServing};
+  std::atomic<size_t> count_{0};  // sessions
+  Headcount accepting_;           // Serve calls
+  Headcount inside_;              // sessions and Serve calls: who may still touch this object
 
   base::Mutex mu_;
   absl::flat_hash_set<Session*> sessions_ ABSL_GUARDED_BY(mu_);

@@ -8,7 +8,8 @@
 //            some connection to end; if that does not help, a descriptor kept in reserve is closed,
 //            the waiting connections are accepted with it and closed at once, and it is
 //            taken back: a client that is turned away at once can go elsewhere, one that waits in
-//            the queue for its own timeout cannot.
+//            the queue for its own timeout cannot. How many were turned away is told by the first
+//            connection that is accepted after them, at most once a second, and at the end.
 // Out of memory and the like: rest and try again.
 // Returns:   when the listener is closed.
 #ifndef PLIMSOLL_RUNTIME_NET_ACCEPT_LOOP_H_

@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "plimsoll/runtime/net/errors.h"
+#include "plimsoll/runtime/net/handshakes.h"
 #include "plimsoll/runtime/net/socket.h"
 
 namespace plimsoll::net {
@@ -30,6 +31,12 @@ absl::StatusOr<Conn> Listener::Accept() const {
 }
 
 absl::Status Listener::Close() const { return socket_->CloseListening(); }
+absl::Status Listener::StopHandshakes() const { return socket_->StopHandshakes(); }
+bool Listener::HandshakesHalfDone() const {
+  if (address_.family() == Address::Family::kUnix) return false;
+  return internal::HandshakesHalfDone(address_.port()).value_or(false);
+}
+absl::Status Listener::EndQueue() const { return socket_->EndQueue(); }
 bool Listener::Rest(absl::Duration wait) const { return socket_->Rest(wait); }
 
 absl::StatusOr<Listener> Listen(const Address& wanted, int backlog) {
@@ -76,6 +83,7 @@ absl::StatusOr<Listener> Listen(const Address& wanted, int backlog) {
   }
   absl::StatusOr<std::shared_ptr<Socket>> socket = Socket::Adopt(fd, tcp, {});
   if (!socket.ok()) return socket.status();
+  (*socket)->SetListening();
 
   Address bound = (*socket)->local();
   if (wanted.family() == Address::Family::kAny) {

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <random>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,6 +26,13 @@
 
 namespace plimsoll::net {
 namespace {
+
+// An abstract name that no other run of this test has. Not by the PID: runs in PID namespaces of
+// their own may share the network's.
+std::string Unix(std::string_view name) {
+  static const unsigned run = std::random_device()();
+  return "unix:@plimsoll-net-test-" + std::to_string(run) + "-" + std::string(name);
+}
 
 Listener MustListen(std::string_view text = "127.0.0.1:0") {
   absl::StatusOr<Listener> listener = Listen(*Address::Parse(text));
@@ -68,7 +76,7 @@ bool Holds(const absl::Status& status, std::string_view text) {
 }
 
 TEST(ConnTest, BytesArriveInOrderBothWays) {
-  for (const std::string_view where : {"127.0.0.1:0", "unix:@plimsoll-net-test"}) {
+  for (const std::string& where : {std::string("127.0.0.1:0"), Unix("echo")}) {
     // No SCOPED_TRACE on a goroutine that parks: GoogleTest keeps it by thread.
     Ends ends(where);
     std::string sent(3'000'000, '\0');
@@ -313,6 +321,115 @@ TEST(ListenerTest, CloseEndsAccept) {
   EXPECT_FALSE(listener.Rest(absl::Hours(1))) << "a closed listener does not rest";
 }
 
+TEST(ListenerTest, EndQueueHandsOutEveryConnectionThatTheKernelHasTaken) {
+  for (const std::string& where : {std::string("127.0.0.1:0"), Unix("queue")}) {
+    const Listener listener = MustListen(where);
+    constexpr int kClients = 5;
+    std::vector<Conn> clients;
+    for (int i = 0; i < kClients; ++i) {
+      clients.push_back(*Dial(listener.address()));
+      ASSERT_TRUE(clients.back().Write("x").ok());
+    }
+    ASSERT_TRUE(listener.StopHandshakes().ok());
+    ASSERT_TRUE(listener.EndQueue().ok());
+    for (int i = 0; i < kClients; ++i) {
+      const absl::StatusOr<Conn> conn = listener.Accept();
+      ASSERT_TRUE(conn.ok()) << where << ": " << conn.status();
+      EXPECT_EQ(*ReadSome(*conn), "x");
+      ASSERT_TRUE(conn->Write("y").ok());
+    }
+    for (const Conn& client : clients) EXPECT_EQ(*ReadSome(client), "y") << where;
+    EXPECT_EQ(listener.Accept().status().code(), absl::StatusCode::kFailedPrecondition);
+    EXPECT_EQ(Dial(listener.address()).status().code(), absl::StatusCode::kUnavailable) << where;
+    EXPECT_EQ(listener.EndQueue().code(), absl::StatusCode::kFailedPrecondition);
+  }
+}
+
+TEST(ListenerTest, AfterStopHandshakesWhoGotInIsServedAndWhoComesIsRefusedAtOnce) {
+  for (const std::string_view where : {"127.0.0.1:0", "[::1]:0", ":0"}) {
+    const absl::StatusOr<Address> address = Address::Parse(where);
+    const absl::StatusOr<Listener> listener = Listen(*address);
+    if (!listener.ok() && where == "[::1]:0") continue;  // a machine without IPv6
+    ASSERT_TRUE(listener.ok()) << listener.status();
+    const Address to = where == ":0" ? Address::Ipv4({127, 0, 0, 1}, listener->address().port())
+                                     : listener->address();
+    const absl::StatusOr<Conn> in = Dial(to);
+    ASSERT_TRUE(in.ok()) << in.status();
+    EXPECT_FALSE(listener->HandshakesHalfDone());
+    ASSERT_TRUE(listener->StopHandshakes().ok());
+    EXPECT_TRUE(Holds(Dial(to).status(), "ECONNREFUSED")) << where;
+    ASSERT_TRUE(in->Write("x").ok());
+    const absl::StatusOr<Conn> conn = listener->Accept();
+    ASSERT_TRUE(conn.ok()) << where << ": " << conn.status();
+    EXPECT_EQ(*ReadSome(*conn), "x");
+  }
+}
+
+TEST(ListenerTest, EndQueueWakesAnAcceptThatWaits) {
+  for (const std::string& where : {std::string("127.0.0.1:0"), Unix("wait")}) {
+    const Listener listener = MustListen(where);
+    Channel<absl::StatusCode> code;
+    std::atomic<bool> started{false};
+    Go([&] {
+      started = true;
+      code.Send(listener.Accept().status().code());
+    });
+    while (!started) ReadSome(Ends().client, 0).IgnoreError();
+    ASSERT_TRUE(listener.EndQueue().ok());
+    EXPECT_EQ(code.Recv(), absl::StatusCode::kFailedPrecondition) << where;
+  }
+}
+
+TEST(ListenerTest, WhoConnectsWhileAListenerEndsIsServedOrRefusedAndNeverReset) {
+  // All at once: before Linux 5.7 the last dial of each waits for the second on which TCP repeats
+  // itself.
+  constexpr int kListeners = 20, kClients = 4;
+  std::atomic<int> served{0}, refused{0}, cut_off{0};
+  Channel<bool> ended(kListeners);
+  for (int l = 0; l < kListeners; ++l) {
+    Go([&, l] {
+      const Listener listener =
+          MustListen(l % 4 == 3 ? Unix("end-" + std::to_string(l)) : "127.0.0.1:0");
+      Channel<bool> done(kClients);
+      std::atomic<int> mine{0};
+      for (int c = 0; c < kClients; ++c) {
+        Go([&] {
+          while (true) {
+            const absl::StatusOr<Conn> conn = Dial(listener.address());
+            if (!conn.ok()) {
+              EXPECT_TRUE(Holds(conn.status(), "ECONNREFUSED")) << conn.status();
+              ++refused;
+              break;
+            }
+            conn->Write("x").IgnoreError();
+            const absl::StatusOr<std::string> got = ReadAll(*conn);
+            ++mine;
+            ++(got.ok() && *got == "y" ? served : cut_off);
+          }
+          done.Send(true);
+        });
+      }
+      Go([&] {
+        while (mine < 50) listener.Rest(absl::Milliseconds(1));
+        listener.StopHandshakes().IgnoreError();
+        listener.Rest(absl::Milliseconds(100));
+        listener.EndQueue().IgnoreError();
+        done.Send(true);
+      });
+      AcceptLoop(listener, [](Conn conn) {
+        ReadSome(conn).IgnoreError();
+        conn.Write("y").IgnoreError();
+      });
+      for (int i = 0; i < kClients + 1; ++i) done.Recv();
+      ended.Send(true);
+    });
+  }
+  for (int l = 0; l < kListeners; ++l) ended.Recv();
+  EXPECT_EQ(refused, kListeners * kClients);
+  EXPECT_GE(served, kListeners * 50);
+  EXPECT_EQ(cut_off, 0);
+}
+
 TEST(ListenerTest, AUnixPathIsRemovedWhenTheListenerCloses) {
   char folder[] = "/tmp/net_test.XXXXXX";  // a socket's path must be short, TempDir's is not
   ASSERT_NE(mkdtemp(folder), nullptr);
@@ -384,23 +501,41 @@ TEST(AcceptLoopTest, WithoutDescriptorsClientsAreTurnedAwayAndTheServiceGoesOn) 
   absl::StatusOr<Conn> first = Dial(listener.address());
   ASSERT_TRUE(first.ok());
   EXPECT_EQ(*ReadAll(*first), "served");
-  {
+  testing::internal::CaptureStderr();
+  // As many clients as are named, one after the other, find no descriptor.
+  const auto turn_away = [&](int clients) {
     Shortage shortage(/*left=*/1);
-    absl::StatusOr<Conn> client = Dial(listener.address());  // takes the last one
-    ASSERT_TRUE(client.ok()) << client.status();
-    const absl::StatusOr<Conn> no_more = Dial(listener.address());
-    EXPECT_EQ(no_more.status().code(), absl::StatusCode::kResourceExhausted);
-    EXPECT_TRUE(Holds(no_more.status(), "EMFILE")) << no_more.status();
-    // Turned away: an end, not a hang, and no byte.
-    absl::StatusOr<std::string> got = ReadAll(*client);
-    EXPECT_TRUE(!got.ok() || got->empty()) << *got;
-    EXPECT_EQ(served, 1);
-  }
+    for (int i = 0; i < clients; ++i) {
+      absl::StatusOr<Conn> client = Dial(listener.address());  // takes the last one
+      ASSERT_TRUE(client.ok()) << client.status();
+      if (i == 0) {  // later on the loop may be without its reserve, which is free then
+        const absl::StatusOr<Conn> no_more = Dial(listener.address());
+        EXPECT_EQ(no_more.status().code(), absl::StatusCode::kResourceExhausted);
+        EXPECT_TRUE(Holds(no_more.status(), "EMFILE")) << no_more.status();
+      }
+      // Turned away: an end, not a hang, and no byte.
+      absl::StatusOr<std::string> got = ReadAll(*client);
+      EXPECT_TRUE(!got.ok() || got->empty()) << *got;
+    }
+  };
+  turn_away(2);
+  EXPECT_EQ(served, 1);
   absl::StatusOr<Conn> later = Dial(listener.address());
   ASSERT_TRUE(later.ok());
   EXPECT_EQ(*ReadAll(*later), "served");
+  turn_away(1);
   ASSERT_TRUE(listener.Close().ok());
   ended.Recv();
+  const std::string said = testing::internal::GetCapturedStderr();
+  for (const char* part : {"; the service goes on; 0 connections turned away so far\n",
+                           "\nplimsoll: net: accepting again; 2 connections turned away for want "
+                           "of descriptors so far\n"}) {
+    EXPECT_NE(said.find(part), std::string::npos) << said;
+  }
+  EXPECT_TRUE(
+      said.ends_with("plimsoll: net: closed; 3 connections turned away for want of "
+                     "descriptors in all\n"))
+      << said;
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "plimsoll/alloc/base/check.h"
+#include "plimsoll/runtime/net/accept_filter.h"
 #include "plimsoll/runtime/net/errors.h"
 #include "plimsoll/runtime/netpoll/netpoll.h"
 #include "plimsoll/runtime/sched/park.h"
@@ -32,6 +33,12 @@ namespace {
 [[gnu::noinline]] int SysAccept(int fd, sockaddr_storage* from, socklen_t* size) {
   const int n = accept4(fd, reinterpret_cast<sockaddr*>(from), size, SOCK_NONBLOCK | SOCK_CLOEXEC);
   return n < 0 ? -errno : n;
+}
+
+// True: a read would wait. What is no socket says false, and the read says the rest.
+[[gnu::noinline]] bool NothingToRead(int fd) {
+  char byte;
+  return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
 
 [[gnu::noinline]] int SysShutdown(int fd, int how) { return shutdown(fd, how) < 0 ? -errno : 0; }
@@ -103,7 +110,7 @@ absl::StatusOr<std::shared_ptr<Socket>> Socket::Adopt(int fd, bool stream_tcp, A
 Socket::Socket(int fd, netpoll::PollDesc* desc, bool stream_tcp, Address remote)
     : fd_(fd), desc_(desc), stream_tcp_(stream_tcp), remote_(std::move(remote)) {}
 
-Socket::~Socket() { Close().IgnoreError(); }
+Socket::~Socket() { (listening_ ? CloseListening() : Close()).IgnoreError(); }
 
 void Socket::Destroy() {
   netpoll::Close(desc_);
@@ -122,6 +129,29 @@ absl::Status Socket::CloseListening() {
   desc_->Evict();  // first: an Accept that fails of the shutdown then finds why
   SysShutdown(fd_, SHUT_RDWR);
   if (mutex_.Unref()) Destroy();
+  return absl::OkStatus();
+}
+
+absl::Status Socket::StopHandshakes() {
+  Using use(*this, std::nullopt);
+  if (!use.in()) return ClosedStatus("listen", Where());
+  // A unix connect waits for nobody: no handshake is ever half done. Elsewhere neither means that
+  // connections may be reset at the end, as any server resets them.
+  if (stream_tcp_ && !RefuseNewHandshakes(fd_)) static_cast<void>(DropNewHandshakes(fd_));
+  return absl::OkStatus();
+}
+
+absl::Status Socket::EndQueue() {
+  Using use(*this, std::nullopt);
+  if (!use.in()) return ClosedStatus("listen", Where());
+  if (stream_tcp_) {
+    static_cast<void>(DropEverything(fd_));
+  } else {
+    SysShutdown(fd_, SHUT_RD);  // connect is refused from now on; the queue stays
+  }
+  // release: pairs with the acquire in Accept, which then trusts an empty queue to stay empty
+  queue_ends_.store(true, std::memory_order_release);
+  desc_->SetDeadline(netpoll::Mode::kRead, 0);  // long past: wakes an Accept that waits
   return absl::OkStatus();
 }
 
@@ -184,16 +214,20 @@ absl::Status Socket::AwaitReadable() {
   using netpoll::Mode, netpoll::WaitResult;
   Using use(*this, Side::kRead);
   if (!use.in()) return ClosedStatus("read", Where());
-  if (const WaitResult allowed = desc_->Check(Mode::kRead); allowed != WaitResult::kReady) {
-    return WaitStatus(allowed, "read");
+  while (true) {
+    if (const WaitResult allowed = desc_->Check(Mode::kRead); allowed != WaitResult::kReady) {
+      return WaitStatus(allowed, "read");
+    }
+    // A fresh descriptor's first edge is still to come, whatever arrived before it was registered.
+    const bool known_empty =
+        seen_ == Seen::kFresh || (seen_ == Seen::kEmpty && desc_->ShortReadMeansEmpty());
+    // Who waits here may be idle, and must not be told of bytes that are not there.
+    if (!known_empty && !NothingToRead(fd_)) return absl::OkStatus();
+    const WaitResult result = desc_->Wait(Mode::kRead);
+    if (result != WaitResult::kReady) return WaitStatus(result, "read");
+    seen_ = Seen::kPerhaps;
+    if (known_empty) return absl::OkStatus();
   }
-  // A fresh descriptor's first edge is still to come, whatever arrived before it was registered.
-  const bool wait =
-      seen_ == Seen::kFresh || (seen_ == Seen::kEmpty && desc_->ShortReadMeansEmpty());
-  if (!wait) return absl::OkStatus();
-  const WaitResult result = desc_->Wait(Mode::kRead);
-  if (result == WaitResult::kReady) seen_ = Seen::kPerhaps;
-  return WaitStatus(result, "read");
 }
 
 absl::Status Socket::Write(std::string_view bytes) {
@@ -221,7 +255,10 @@ absl::StatusOr<std::shared_ptr<Socket>> Socket::Accept() {
   if (!use.in()) return ClosedStatus("accept", Where());
   WaitResult allowed = desc_->Check(Mode::kRead);
   while (true) {
-    if (allowed != WaitResult::kReady) return WaitStatus(allowed, "accept");
+    // acquire: pairs with the release in EndQueue. Before the call whose EAGAIN it gives a meaning.
+    const bool queue_ends = queue_ends_.load(std::memory_order_acquire);
+    const bool woken_to_end = queue_ends && allowed == WaitResult::kTimedOut;
+    if (allowed != WaitResult::kReady && !woken_to_end) return WaitStatus(allowed, "accept");
     sockaddr_storage from;
     socklen_t size = sizeof(from);
     const int fd = SysAccept(fd_, &from, &size);
@@ -231,10 +268,17 @@ absl::StatusOr<std::shared_ptr<Socket>> Socket::Accept() {
       return Adopt(fd, tcp, std::move(remote));
     }
     if (IsOfThatConnectionOnly(-fd)) continue;
-    if (fd != -EAGAIN) {
-      allowed = desc_->Check(Mode::kRead);  // EINVAL of a listener that is being closed
+    // EINVAL: shut down. By CloseListening, or by EndQueue and then a unix queue is empty.
+    if (fd == -EAGAIN || (fd == -EINVAL && queue_ends)) {
+      if (queue_ends) {
+        CloseListening().IgnoreError();
+        return ClosedStatus("accept", Where());
+      }
+    } else {
+      allowed = desc_->Check(Mode::kRead);
       if (allowed == WaitResult::kClosed) continue;
-      return ErrnoStatus("accept", Where(), -fd);
+      if (fd != -EINVAL || stream_tcp_) return ErrnoStatus("accept", Where(), -fd);
+      // EndQueue has shut a unix listener down and will say so; the edge of that may be used up.
     }
     allowed = desc_->Wait(Mode::kRead);
   }

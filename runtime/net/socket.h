@@ -50,6 +50,9 @@ class Socket {
   absl::StatusOr<std::shared_ptr<Socket>> Accept();
   // Waits until a connect(2) in progress ends.
   absl::Status FinishConnect(std::string_view where);
+  // Its last handle then ends it as CloseListening does: an engine may hold the file a moment
+  // longer than we do, and the port is free at once all the same.
+  void SetListening() { listening_ = true; }
   // Waits for `wait`, or until the socket is closed: then false.
   bool Rest(absl::Duration wait);
 
@@ -59,6 +62,9 @@ class Socket {
   absl::Status Close();
   // Close of a listener: refuses connections from now on, not only when Accept has come back.
   absl::Status CloseListening();
+  // The end of a listener that loses no connection: listener.h, StopHandshakes and EndQueue.
+  absl::Status StopHandshakes();
+  absl::Status EndQueue();
 
   absl::StatusOr<int> Option(int level, int name);
 
@@ -83,7 +89,9 @@ class Socket {
   netpoll::PollDesc* const desc_;
   const bool stream_tcp_;
   const Address remote_;
+  bool listening_ = false;  // before anybody else has the socket
   Seen seen_ = Seen::kFresh;
+  std::atomic<bool> queue_ends_{false};  // a listener's: the Accept that finds it empty closes
   FdMutex mutex_;
 };
 

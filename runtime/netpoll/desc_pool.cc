@@ -56,6 +56,7 @@ bool DescPool::Grow() {
 }
 
 void DescPool::Release(PollDesc* desc) {
+  desc->DisarmTimers();  // before the lock: it may wait for a timer's function
   sched::NoPreempt guard;
   base::SpinLockHolder hold(mu_);
   desc->sequence_.fetch_add(1, std::memory_order_release);

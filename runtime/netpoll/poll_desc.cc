@@ -135,11 +135,15 @@ void PollDesc::Evict() {
   }
   for (Side* side : {&read_, &write_}) {
     if (sched::G* g = Unblock(Semaphore(side->mode), /*edge=*/false)) sched::Ready(g);
-    side->timer.Disarm();
   }
 }
 
-// Back to how it was made. Requires: nobody uses it, and the timers are disarmed.
+// Not in Evict: a SetDeadline that was under way then may arm a timer after it.
+void PollDesc::DisarmTimers() {
+  for (Side* side : {&read_, &write_}) side->timer.Disarm();
+}
+
+// Back to how it was made. Requires: nobody uses it, and DisarmTimers() since anybody did.
 void PollDesc::Reset() {
   rg_.store(kNil, std::memory_order_relaxed);
   wg_.store(kNil, std::memory_order_relaxed);

@@ -66,6 +66,10 @@ class alignas(64) PollDesc {
   sched::G* OnEdge(Mode mode) { return Unblock(Semaphore(mode), /*edge=*/true); }
   void MarkEnded() { marked_.store(true, std::memory_order_release); }
 
+  // The descriptor, for an engine that must name it again. Written before it is armed.
+  void set_fd(int fd) { fd_.store(fd, std::memory_order_relaxed); }
+  int fd() const { return fd_.load(std::memory_order_relaxed); }
+
   uint32_t sequence() const { return sequence_.load(std::memory_order_acquire); }
   uint32_t index() const { return index_; }
 
@@ -96,6 +100,7 @@ class alignas(64) PollDesc {
   static sched::G* Unblock(Word& word, bool edge);
   void ArmUntilAgreed(Side& side, int64_t when_ns);
   bool Block(Side& side);
+  void DisarmTimers();
   void Reset();
 
   Word& Semaphore(Mode mode) { return mode == Mode::kRead ? rg_ : wg_; }
@@ -108,6 +113,7 @@ class alignas(64) PollDesc {
   Word wg_{kNil};
   std::atomic<uint32_t> sequence_{0};  // by invariant 2 of DESIGN.md
   uint32_t index_ = 0;                 // its place in the pool; never changes
+  std::atomic<int> fd_{-1};
   std::atomic<bool> closing_{false};
   std::atomic<bool> marked_{false};
   base::SpinLock mu_;

@@ -29,7 +29,7 @@ void Recovered::Repanic() const {
     std::rethrow_exception(exception_);
   } catch (const Panic& panic) {
     where = panic.where();
-  } catch (...) {  // no place is known
+  } catch (...) {  // NOLINT(bugprone-empty-catch): no place is known
   }
   throw Panic(what_ + " [recovered, repanicked]", where);
 }

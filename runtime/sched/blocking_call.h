@@ -14,10 +14,13 @@
 #include <concepts>
 #include <utility>
 
+#include "plimsoll/runtime/sched/saved_registers.h"
+
 namespace plimsoll {
 
 namespace sched {
-void EnterBlockingCall();
+// `saved` lives until the call ends: a collector scans from there (stop_world.h).
+void EnterBlockingCall(const SavedRegisters& saved);
 void ExitBlockingCall();
 }  // namespace sched
 
@@ -26,7 +29,9 @@ decltype(auto) BlockingCall(F&& f) {
   struct Exit {
     ~Exit() { sched::ExitBlockingCall(); }
   };
-  sched::EnterBlockingCall();
+  sched::SavedRegisters saved;
+  saved.Save();
+  sched::EnterBlockingCall(saved);
   Exit exit;
   return std::forward<F>(f)();
 }

@@ -100,9 +100,11 @@ void StayFrozen() {
 void ExitProcess(int code) {
   // Others stop at their next scheduling point; a hog gets no such chance and may run on beside the
   // exit handlers, for at most the watchdog's second.
+  // Nobody would give our P back.
+  if (M* m = CurrentM(); m != nullptr) ++m->no_preempt;
   sched.exit_code.store(code, std::memory_order_relaxed);
   sched.exit_deadline_ns.store(NowNanos() + kExitWatchdogNs, std::memory_order_relaxed);
-  sched.frozen.store(true, std::memory_order_seq_cst);
+  sched.mode.fetch_or(kFrozen, std::memory_order_seq_cst);
   WakeSysmon();
   exit(code);
 }
@@ -115,9 +117,8 @@ bool Quiet() {
          sched.idle_p_count.load(std::memory_order_seq_cst) ==
              sched.procs.load(std::memory_order_relaxed) &&
          EarliestTimer() == kNever && !WorkSomewhere() &&
-         (sched.goroutines.load(std::memory_order_relaxed) > 0 ||
-          sched.main_left.load(std::memory_order_relaxed)) &&
-         !sched.frozen.load(std::memory_order_relaxed);
+         (LiveGoroutines() > 0 || sched.main_left.load(std::memory_order_relaxed)) &&
+         !sched.frozen();
 }
 
 }  // namespace
@@ -132,50 +133,10 @@ bool CheckDeadlock() {
   if (foreign < 0) return false;  // a thread is being made, or /proc cannot be read
   // A foreign thread that has ended meanwhile may have readied somebody before.
   if (!Quiet() || sched.ps_taken.load(std::memory_order_seq_cst) != taken) return false;
-  if (sched.goroutines.load(std::memory_order_relaxed) == 0) {
+  if (LiveGoroutines() == 0) {
     base::Fatal("no goroutines (main called runtime.Goexit) - deadlock!");
   }
   base::Fatal("all goroutines are asleep - deadlock!");
-}
-
-namespace {
-
-void PrintG(const stack::Stack& stack, void* only_main) {
-  const G* g = GOfStack(stack);
-  const GStatus status = g->status.load(std::memory_order_acquire);
-  if (status == GStatus::kIdle || status == GStatus::kDead || g->id == 0) return;
-  if (g->is_main != (only_main != nullptr)) return;
-  base::RawText text;
-  text.Add("\ngoroutine ");
-  text.Add(g->id);
-  text.Add(" [");
-  if (status == GStatus::kWaiting) {
-    text.Add(WaitReasonText(g->reason));
-    const int64_t minutes =
-        (sched.coarse_now_ns.load(std::memory_order_relaxed) - g->waiting_since_ns) /
-        60'000'000'000;
-    if (minutes >= 1) {
-      text.Add(", ");
-      text.Add(minutes);
-      text.Add(" minutes");
-    }
-  } else {
-    text.Add(status == GStatus::kRunning ? "running" : "runnable");
-  }
-  text.Add("]:");
-  if (g->label[0] != '\0') {
-    text.Add(" ");
-    text.Add(std::string_view(g->label));
-  }
-  base::RawLogText(text);
-}
-
-}  // namespace
-
-void DumpGoroutines() {
-  int yes = 1;
-  sched.stacks.ForEachSlot(PrintG, &yes);
-  sched.stacks.ForEachSlot(PrintG, nullptr);
 }
 
 }  // namespace plimsoll::sched

@@ -12,13 +12,17 @@
 //   kRunnable   the queue it is in             yes
 //   kRunning    its M                          no
 //   kWaiting    whoever will call Ready        in that primitive's queue, through its waiter
-//   kDead       the M that frees it            no
+//   kSyscall    its M, in a BlockingCall       no
+//   kPreempted  its M, which waits in place    yes, bound to that M; not yet while its P is
+//   kPreempted kDead       the M that frees it            no
 //
 // Invariants:
-//   (1) sp is valid while status is kRunnable or kWaiting and the commit of the park has run.
+//   (1) sp is valid while status is kRunnable or kWaiting and the commit of the park has run;
+//       call_sp while it is kSyscall or kPreempted.
 //   (2) link is used by one list at a time: a run queue's overflow, the global queue, a free list.
 //   (3) eh and saved_errno hold the goroutine's own while it does not run; the thread's while it
 //   does.
+//   (4) In the global queue, ahead is the goroutine some places behind in it, or null near its end.
 #ifndef PLIMSOLL_RUNTIME_SCHED_G_H_
 #define PLIMSOLL_RUNTIME_SCHED_G_H_
 
@@ -33,6 +37,7 @@
 namespace plimsoll::sched {
 
 struct M;
+struct LocalNode;
 
 // What __cxa_get_globals() points to (Itanium C++ ABI, 2.2.2): the caught exceptions of a thread,
 // and how many are in flight. Each goroutine has its own.
@@ -41,28 +46,44 @@ struct ExceptionState {
   unsigned int uncaught = 0;
 };
 
-enum class GStatus : uint8_t { kIdle, kRunnable, kRunning, kWaiting, kDead };
+enum class GStatus : uint8_t { kIdle, kRunnable, kRunning, kWaiting, kSyscall, kPreempted, kDead };
 
 struct alignas(64) G {
-  void* sp = nullptr;  // by (1)
-  G* link = nullptr;   // by (2)
+  // The first line: all that a park and a switch touch. Goroutines by the thousand are not in the
+  // cache, and each line of theirs is then a miss of its own.
+  void* sp = nullptr;    // by (1)
+  G* link = nullptr;     // by (2)
+  G* ahead = nullptr;    // by (4)
+  M* bound_m = nullptr;  // set: runs on this M alone. Written before it is queued
   std::atomic<GStatus> status{GStatus::kIdle};
   WaitReason reason = WaitReason::kNone;
   bool is_system_stack = false;  // an M's g0
   bool is_proxy = false;         // a foreign thread
-  bool is_main = false;
   int saved_errno = 0;
-  ExceptionState eh;  // by (3)
-  uint64_t id = 0;
+  ExceptionState eh;             // by (3)
   int64_t waiting_since_ns = 0;  // sysmon's coarse clock
-  stack::Stack stack;
+
   const internal::EntryOps* entry = nullptr;
   void* closure = nullptr;
+  uint64_t id = 0;
+  uint64_t parent_id = 0;       // of the goroutine that made it; 0: a foreign thread
+  uintptr_t created_at = 0;     // the return address of its Go
+  LocalNode* locals = nullptr;  // task-local values (locals.h)
+  stack::Stack stack;
+  uintptr_t call_sp = 0;           // by (1)
+  const void* ucontext = nullptr;  // kPreempted in a handler: what the kernel saved
+  bool is_main = false;
+  bool is_sticky = false;               // GoOptions: locked to its thread from its start
+  int32_t locks = 0;                    // of LockOsThread
+  M* last_m = nullptr;                  // migrate=always: where it parked
+  bool is_runtimes_own = false;         // not counted, not dumped
   std::atomic<uint32_t> proxy_word{0};  // a proxy's futex: 1 once Ready
   void* tsan_fiber = nullptr;
   void* asan_fake_stack = nullptr;
   char label[32] = {};
 };
+
+static_assert(offsetof(G, entry) == 64, "what a switch touches fills the first line");
 
 // Spreads the tops of stacks over the first-level cache's sets: were they all at one offset in a
 // page, every switch would evict the same few lines.

@@ -23,6 +23,7 @@ class GList {
   bool empty() const { return head_ == nullptr; }
   int size() const { return size_; }
   void PushBack(G* g);
+  void PushFront(G* g);
   G* PopFront();
 
  private:

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "plimsoll/runtime/sched/altstack.h"
 #include "plimsoll/runtime/sched/g.h"
 #include "plimsoll/runtime/sched/tls.h"
 
@@ -26,19 +27,33 @@ struct Commit {
   void* arg = nullptr;
 };
 
+// Whether the handler may leave a goroutine alone that is within libc.
+enum Asked : uint32_t { kNotAsked, kAskedGently, kAskedForGood };
+
 struct alignas(128) M : MHead {
   bool spinning = false;
+  bool picks_slowly = false;  // its goroutine is locked to it, or migrate=always
   uint32_t id = 0;
   Commit commit;
   ExceptionState* eh = nullptr;  // this thread's, for the life of the thread
   int* errno_address = nullptr;  // likewise
   G g0;
-  P* next_p = nullptr;                 // given by who wakes us; guarded by the park word's order
-  P* syscall_p = nullptr;              // the P we left in kSyscall
-  int32_t blocking_depth = 0;          // of BlockingCalls within BlockingCalls
-  std::atomic<uint32_t> park_word{0};  // 0: parked or about to; 1: woken
-  M* idle_link = nullptr;              // guarded by Scheduler::mu_
+  std::atomic<P*> next_p{nullptr};         // given by who wakes us, before park_word
+  std::atomic<uint32_t> asked{kNotAsked};  // the preemption signal that is on its way is ours
+  G* locked_g = nullptr;                   // LockOsThread: the one goroutine that runs here
+  bool ends = false;                       // its locked goroutine has ended, and so does its thread
+  G* next_g = nullptr;                     // to be run first, with next_p
+  G* hand_to = nullptr;                    // bound to another M, which gets our P once we are on g0
+  P* syscall_p = nullptr;                  // the P we left in kSyscall
+  int32_t blocking_depth = 0;              // of BlockingCalls within BlockingCalls
+  std::atomic<uint32_t> park_word{0};      // 0: parked or about to; 1: woken
+  M* idle_link = nullptr;                  // guarded by Scheduler::mu_
   pthread_t thread{};
+  int32_t tid = 0;  // the kernel's number of the thread
+  // Set by this thread's handler when another ends the process: what the kernel saved of it.
+  std::atomic<const void*> frozen_context{nullptr};
+  M* all_link = nullptr;  // the one made before this one (Scheduler::all_ms)
+  AltStack altstack;      // where this thread's signal handlers run
 };
 static_assert(std::is_base_of_v<MHead, M> && !std::is_polymorphic_v<M>);
 

@@ -4,7 +4,11 @@
 //   kIdle      the idle list           under Scheduler::mu_
 //   kRunning   an M (m->p == this)     by that M
 //   kSyscall   an M in BlockingCall    CAS, by that M coming back or by sysmon taking it
-//   kStopped   nobody                  while Ps are being added or removed
+//   kPreempted an M that waits in      CAS, by sysmon or by who stops the world
+//              place
+//   kStopped   who stopped the world   while it is stopped, or while the P is out of service
+//
+// All changes, and by whom: DESIGN.md, "States".
 //
 // Everything else in a P belongs to the M that holds it, but for the run queue's thieves, the
 // timers (under timers_mu) and the counters that sysmon reads.
@@ -23,7 +27,9 @@
 
 namespace plimsoll::sched {
 
-enum class PStatus : uint32_t { kIdle, kRunning, kSyscall, kStopped };
+struct M;
+
+enum class PStatus : uint32_t { kIdle, kRunning, kSyscall, kPreempted, kStopped };
 
 // "No timer": later than any time.
 inline constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
@@ -42,6 +48,11 @@ struct alignas(128) P {
 
   alignas(64) int32_t id = 0;
   std::atomic<PStatus> status{PStatus::kStopped};
+  // Who holds it, or held it last: a hint for others, who may find the M without it.
+  std::atomic<M*> m{nullptr};
+  // While kPreempted: the M that waits in place, and its goroutine.
+  M* preempted_m = nullptr;
+  G* preempted_g = nullptr;
   P* idle_link = nullptr;              // guarded by Scheduler::mu_
   std::atomic<uint32_t> schedtick{0};  // + 1 for each goroutine that starts a time slice
   std::atomic<uint32_t> syscalltick{0};
@@ -49,9 +60,12 @@ struct alignas(128) P {
   uint64_t random = 0;               // xorshift state of the victim's choice
   void* mcache = nullptr;            // the heap's cache for this P
 
-  // Dead goroutines with their stacks, to be used again: warm, and without a lock.
+  // Dead goroutines with their stacks, to be used again: warm, and without a lock. Up to a batch in
+  // free_gs, and a whole one or none in free_spare.
   G* free_gs = nullptr;
   int32_t free_count = 0;
+  uint32_t new_gs = 0;  // made by this P, not used again
+  G* free_spare = nullptr;
   uint64_t next_id = 0, last_id = 0;  // ids taken in batches
 
   alignas(64) base::SpinLock timers_mu;
@@ -64,6 +78,8 @@ struct alignas(128) P {
   std::atomic<uint64_t> stat_steals{0};
   std::atomic<uint64_t> stat_stolen{0};
   std::atomic<uint64_t> stat_spawns{0};
+  std::atomic<uint64_t> stat_reaps{0};
+  std::atomic<uint64_t> stat_spins{0};
 };
 
 }  // namespace plimsoll::sched

@@ -9,7 +9,10 @@
 
 #include "plimsoll/alloc/base/check.h"
 #include "plimsoll/alloc/base/futex.h"
+#include "plimsoll/runtime/sched/chooser.h"
 #include "plimsoll/runtime/sched/internal.h"
+#include "plimsoll/runtime/sched/preempt.h"
+#include "plimsoll/runtime/sched/switch_to.h"
 #include "plimsoll/runtime/sched/timers.h"
 
 namespace plimsoll::sched {
@@ -40,6 +43,7 @@ static_assert(std::size(kReasonTexts) == static_cast<size_t>(WaitReason::kCount)
 
 // A foreign thread's proxy lives in the thread's own storage: no allocation, and it ends with it.
 __attribute__((noinline)) G* MakeProxy() {
+  if (Seeded()) base::Fatal("runtime: a thread that is not the runtime's came into a seeded run");
   static thread_local G proxy;
   proxy.is_proxy = true;
   plimsoll_tls_proxy = &proxy;
@@ -52,6 +56,14 @@ void ParkProxy(G* g, WaitReason reason, CommitFn commit, void* arg) {
   if (!commit(g, arg)) return;
   // acquire: pairs with the release in Ready
   while (g->proxy_word.load(std::memory_order_acquire) == 0) base::FutexWait(g->proxy_word, 0);
+}
+
+// Without a guard an overflow has already written where it should not; it is told at least.
+__attribute__((noinline, cold)) void CheckCanary(const G* g) {
+  if (sched.stacks.CanaryIntact(g->stack)) return;
+  base::RawLog("runtime: goroutine stack exceeds ", g->stack.hi - g->stack.lo,
+               "-byte limit (seen by its canary: no guard could be made for it)");
+  base::Fatal("stack overflow");
 }
 
 bool UnlockCommit(G*, void* mu) ABSL_NO_THREAD_SAFETY_ANALYSIS {
@@ -87,20 +99,25 @@ void Park(WaitReason reason, CommitFn commit, void* arg) {
   }
   const int32_t saved = m->no_preempt;
   m->no_preempt = 1;
+  TsanAcquireP(m->p);
   G* g = m->g;
   PLIMSOLL_CHECK(!g->is_system_stack, "Park on a system stack");
+  if (sched.stacks.has_unguarded()) [[unlikely]]
+    CheckCanary(g);
   g->reason = reason;
   g->waiting_since_ns = sched.coarse_now_ns.load(std::memory_order_relaxed);
   g->status.store(GStatus::kWaiting, std::memory_order_relaxed);
   m->commit = {commit, g, arg};
-  G* next = m->p != nullptr ? PickLocal(m, m->p) : nullptr;
+  G* next = m->p != nullptr ? PickNext(m, m->p) : nullptr;
   SwitchTo(m, g, next != nullptr ? next : &m->g0);
   m = CurrentM();  // maybe another thread's
   FinishSwitch(m);
-  m->no_preempt = saved;
+  EndRegion(m, saved);
 }
 
-void ParkAndUnlock(WaitReason reason, base::SpinLock& mu) { Park(reason, UnlockCommit, &mu); }
+void ParkAndUnlock(WaitReason reason, base::SpinLock& mu) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  Park(reason, UnlockCommit, &mu);
+}
 
 void Ready(G* g) {
   if (g->is_proxy) {
@@ -113,15 +130,32 @@ void Ready(G* g) {
   }
   PLIMSOLL_DCHECK(g->status.load(std::memory_order_relaxed) == GStatus::kWaiting,
                   "Ready of a goroutine that does not wait");
-  NoPreempt guard;
-  g->status.store(GStatus::kRunnable, std::memory_order_relaxed);
   M* m = CurrentM();
-  if (m == nullptr || m->p == nullptr) {
+  if (m == nullptr) {
+    g->status.store(GStatus::kRunnable, std::memory_order_relaxed);
     PutGlobal(g);
     WakeIfIdle();
     return;
   }
-  if (PutLocal(m->p, g, /*next=*/true)) WakeForRing();
+  // NoPreempt by hand: there is no park in between, so it is one M.
+  ++m->no_preempt;
+  TsanAcquireP(m->p);
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  g->status.store(GStatus::kRunnable, std::memory_order_relaxed);
+  if (P* p = m->p; p != nullptr) [[likely]] {
+    if (m->g == &m->g0 && (p->queue.peek_next() != nullptr || p->queue.ring_size() > 0)) {
+      // Timers that are due together: the earlier deadline first, not the last one in front.
+      p->queue.PutBack(g, PutGlobalBatch);
+      WakeForRing();
+    } else if (p->queue.PutNext(g, PutGlobalBatch, OneP()) || p->queue.ring_size() > 0) {
+      WakeForRing();
+    }
+  } else {
+    PutGlobal(g);
+    WakeIfIdle();
+  }
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  EndRegion(m, m->no_preempt - 1);
 }
 
 void Yield() {
@@ -133,12 +167,15 @@ void Yield() {
   if (m->g->is_system_stack || m->p == nullptr) return;
   const int32_t saved = m->no_preempt;
   m->no_preempt = 1;
+  TsanAcquireP(m->p);
   G* g = m->g;
   G* next = PickLocal(m, m->p);
-  if (next == nullptr) {  // nobody else wants to run, unless a timer is due
+  if (next == nullptr && m->locked_g != nullptr && SomebodyWaits(m->p)) {
+    next = &m->g0;
+  } else if (next == nullptr) {  // nobody else wants to run, unless a timer is due
     const int64_t when = m->p->next_when.load(std::memory_order_relaxed);
     if (when == kNever || when > NowNanos()) {
-      m->no_preempt = saved;
+      EndRegion(m, saved);
       return;
     }
     next = &m->g0;  // runs the timers
@@ -147,16 +184,42 @@ void Yield() {
   SwitchTo(m, g, next);
   m = CurrentM();
   FinishSwitch(m);
-  m->no_preempt = saved;
+  EndRegion(m, saved);
+}
+
+bool CanSpin(int spins) {
+  constexpr int kAtMost = 4;
+  if (spins >= kAtMost || !sched.may_spin || Seeded()) return false;
+  const int procs = sched.procs.load(std::memory_order_relaxed);
+  if (procs == 1 || procs <= sched.idle_p_count.load(std::memory_order_relaxed) +
+                                 sched.spinning.load(std::memory_order_relaxed) + 1) {
+    return false;  // nobody else runs who could let go
+  }
+  NoPreempt guard;
+  M* m = CurrentM();
+  if (m == nullptr) return true;
+  P* p = m->p;
+  if (p == nullptr || p->queue.peek_next() != nullptr || p->queue.ring_size() != 0) return false;
+  p->stat_spins.store(p->stat_spins.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  return true;
 }
 
 int64_t NowNanos() {
+  if (Seeded()) [[unlikely]]
+    return VirtualNanos();
   timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   return t.tv_sec * int64_t{1'000'000'000} + t.tv_nsec;
 }
 
 namespace {
+
+// How far a timed park's commit is (DESIGN.md, "Timers").
+enum CommitPhase : uint32_t {
+  kCommitting,
+  kDue,        // likewise, and the timer has come: the commit wakes the goroutine
+  kCommitted,  // the commit no longer touches the frame
+};
 
 // What a timed park shares with its timer, on the parked goroutine's stack.
 struct TimedPark {
@@ -166,18 +229,30 @@ struct TimedPark {
   CommitFn commit;
   void* arg;
   SchedTimer timer;
-  // 1 when the commit no longer touches this frame: only then may the frame go.
-  std::atomic<uint32_t> committed{0};
+  std::atomic<uint32_t> phase{kCommitting};
 
+  // For the goroutine that another waker was fast to wake: a few instructions, unless the M that
+  // commits lost its CPU.
   void AwaitCommitted() const {
-    // acquire: pairs with the release in TimedCommit, which another M may still be finishing
-    while (committed.load(std::memory_order_acquire) == 0) base::CpuRelax();
+    // acquire: pairs with the releases in TimedCommit, which another M may still be finishing
+    for (uint32_t spins = 0; phase.load(std::memory_order_acquire) != kCommitted; ++spins) {
+      if (spins < 1000) {
+        base::CpuRelax();
+      } else {
+        sched_yield();
+      }
+    }
   }
 };
 
 void TimedOut(void* arg, int64_t) {
   auto* park = static_cast<TimedPark*>(arg);
-  park->AwaitCommitted();
+  // Too early to wake g: left to the commit, and not waited for. Arming wakes a thread, which often
+  // takes the CPU of the one that commits.
+  // acq_rel: pairs with TimedCommit's, either way: g is off its stack, or our run of the timer is
+  // seen by who ends it
+  uint32_t phase = kCommitting;
+  if (park->phase.compare_exchange_strong(phase, kDue, std::memory_order_acq_rel)) return;
   if (park->claim.TryClaim(WakeClaim::kTimedOut)) Ready(park->g);
 }
 
@@ -185,15 +260,20 @@ bool TimedCommit(G* g, void* arg) {
   auto* park = static_cast<TimedPark*>(arg);
   // Armed here and not before the park: a timer that fires must find g off its stack.
   park->timer.Arm(park->deadline_ns);
-  const bool parked = park->commit == nullptr || park->commit(g, park->arg);
-  if (!parked) {
-    park->committed.store(1, std::memory_order_release);
+  if (park->commit != nullptr && !park->commit(g, park->arg)) {
+    // Until it is disarmed the phase stays: a timer that comes must not wake g, whose frame we use.
     park->timer.Disarm();
-    // The timer may have readied g already; then this must not do it again.
-    return park->claim.winner() == WakeClaim::kTimedOut;
+    park->phase.store(kCommitted, std::memory_order_release);
+    return false;
   }
-  park->committed.store(1, std::memory_order_release);
-  return true;
+  uint32_t phase = kCommitting;
+  if (park->phase.compare_exchange_strong(phase, kCommitted, std::memory_order_acq_rel)) {
+    return true;  // g may be running, and the frame gone
+  }
+  // The timer came. Unless another waker was first, g is ours to wake.
+  const bool ours = park->claim.TryClaim(WakeClaim::kTimedOut);
+  park->phase.store(kCommitted, std::memory_order_release);
+  return !ours;
 }
 
 }  // namespace
@@ -208,7 +288,8 @@ uint32_t ParkUntil(WaitReason reason, int64_t deadline_ns, WakeClaim& claim, Com
                  .timer = SchedTimer(TimedOut, &park)};
   Park(reason, TimedCommit, &park);
   park.AwaitCommitted();
-  park.timer.Disarm();
+  if (claim.winner() != WakeClaim::kTimedOut) park.timer.Disarm();
+  park.timer.Retire();
   return claim.winner();
 }
 

@@ -29,6 +29,7 @@
 
 #include "plimsoll/alloc/base/spin_lock.h"
 #include "plimsoll/runtime/sched/tls.h"
+#include "plimsoll/runtime/sched/wake_claim.h"
 
 namespace plimsoll::sched {
 
@@ -77,35 +78,10 @@ void Park(WaitReason reason, CommitFn commit, void* arg);
 // Park whose commit is `mu.unlock()`.
 void ParkAndUnlock(WaitReason reason, base::SpinLock& mu) ABSL_UNLOCK_FUNCTION(mu);
 
-// Who woke a goroutine that several may wake: the first to claim does.
-//
-//   WakeClaim claim;                       // on the parked goroutine's stack
-//   if (claim.TryClaim(kMine)) Ready(g);   // a waker
-//
-// A timed or selecting wait hands its claim to every waker. Once the parked goroutine has taken
-// itself out of every queue, nobody can reach the claim any more.
-class WakeClaim {
- public:
-  static constexpr uint32_t kOpen = 0;
-  static constexpr uint32_t kTimedOut = 0xffffffff;
-
-  // True for exactly one caller: it must then Ready the goroutine. `who` is not kOpen.
-  // acq_rel: the winner sees what the parker wrote before it queued itself, and the parker sees
-  // what the winner wrote before it claimed.
-  bool TryClaim(uint32_t who) {
-    uint32_t open = kOpen;
-    return winner_.compare_exchange_strong(open, who, std::memory_order_acq_rel,
-                                           std::memory_order_relaxed);
-  }
-  uint32_t winner() const { return winner_.load(std::memory_order_acquire); }
-
- private:
-  std::atomic<uint32_t> winner_{kOpen};
-};
-
 // Park with a deadline on NowNanos()'s clock. A timer claims `claim` with WakeClaim::kTimedOut when
 // the deadline passes; other wakers claim it with their own word before they call Ready. Returns
-// claim.winner(); when it returns, the timer can no longer touch `claim`.
+// claim.winner(); when it returns, the timer can no longer touch `claim`. Where the commit refuses,
+// the timer claims nothing, even if it is due.
 uint32_t ParkUntil(WaitReason reason, int64_t deadline_ns, WakeClaim& claim, CommitFn commit,
                    void* arg);
 
@@ -116,6 +92,14 @@ void Ready(G* g);
 // Goes behind every runnable goroutine of this P, and lets the next one run.
 void Yield();
 
+// Whether a goroutine, or a timer that is due, waits for this P. A guess: it may have run by now.
+bool OthersWait();
+
+// Whether spinning for a moment, for the `spins`-th time, may serve better than parking: at most
+// four times, where another P is busy, this one has nothing else to run, and spinning is allowed at
+// all. Counted in Stats::spins where it says yes.
+bool CanSpin(int spins);
+
 // The number of the P that runs the caller, from 0; -1 on a foreign thread. Stays true only while
 // preemption is off and nothing parks.
 int CurrentProc();
@@ -123,18 +107,30 @@ int CurrentProc();
 // Nanoseconds of CLOCK_MONOTONIC, through the Chooser's clock in deterministic tests.
 int64_t NowNanos();
 
+// What an M does that was asked for its attention while its P could not be taken: it may wait here,
+// on this thread, until it is given a P again.
+void AtSafePoint();
+
 // While one lives, this goroutine's P cannot be taken from it. Nests. Not kept across a Park: Park
 // gives up and restores the count itself.
 class NoPreempt {
  public:
   NoPreempt() {
-    if (MHead* m = CurrentMHead(); m != nullptr) ++m->no_preempt;
+    if (MHead* m = CurrentMHead(); m != nullptr) {
+      ++m->no_preempt;
+      TsanAcquireP(m->p);
+    }
     // What is guarded stays between the two counts, for a handler on this thread.
     std::atomic_signal_fence(std::memory_order_seq_cst);
   }
   ~NoPreempt() {
     std::atomic_signal_fence(std::memory_order_seq_cst);
-    if (MHead* m = CurrentMHead(); m != nullptr) --m->no_preempt;  // maybe another M, after a park
+    MHead* m = CurrentMHead();  // maybe another M, after a park
+    if (m != nullptr) TsanReleaseP(m->p);
+    if (m != nullptr && --m->no_preempt == 0 && m->attention.load(std::memory_order_relaxed) != 0)
+        [[unlikely]] {
+      AtSafePoint();
+    }
   }
   NoPreempt(const NoPreempt&) = delete;
   NoPreempt& operator=(const NoPreempt&) = delete;

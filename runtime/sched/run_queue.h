@@ -36,11 +36,19 @@ class RunQueue {
   // Makes g the next to run. The one it displaces goes to the back of the ring; if the ring is
   // full, `overflow(batch, n)` gets half of the ring and that one. Returns true if one was
   // displaced.
+  // `alone`, here and in Get: there are no other Ps, and so no thieves.
   template <typename Overflow>
-  bool PutNext(T* g, Overflow&& overflow) {
-    // acq_rel: a thief that takes g sees all that made it runnable; we see all of the displaced
-    // one.
-    T* old = runnext_.exchange(g, std::memory_order_acq_rel);
+  bool PutNext(T* g, Overflow&& overflow, bool alone = false) {
+    T* old;
+    if (alone) {
+      old = runnext_.load(std::memory_order_relaxed);
+      // release: for the M that this P goes to next
+      runnext_.store(g, std::memory_order_release);
+    } else {
+      // acq_rel: a thief that takes g sees all that made it runnable; we see all of the displaced
+      // one.
+      old = runnext_.exchange(g, std::memory_order_acq_rel);
+    }
     if (old == nullptr) return false;
     PutBack(old, overflow);
     return true;
@@ -79,8 +87,13 @@ class RunQueue {
 
   // The next to run, or null. *from_next tells whether it came from runnext, and so inherits the
   // time slice of the one that readied it.
-  T* Get(bool* from_next) {
+  T* Get(bool* from_next, bool alone = false) {
     T* next = runnext_.load(std::memory_order_relaxed);
+    if (alone && next != nullptr) {
+      runnext_.store(nullptr, std::memory_order_relaxed);
+      *from_next = true;
+      return next;
+    }
     // A thief may take it meanwhile; only the owner sets it, so one try is enough.
     if (next != nullptr &&
         runnext_.compare_exchange_strong(next, nullptr, std::memory_order_acquire,
@@ -100,9 +113,23 @@ class RunQueue {
       T* g = ring_[head % kSize].load(std::memory_order_relaxed);
       if (head_.compare_exchange_weak(head, head + 1, std::memory_order_acq_rel,
                                       std::memory_order_relaxed)) {
+        PrefetchAhead();
         return g;
       }
     }
+  }
+
+  // Tells the cache of the one that is to run some turns from now: of thousands, none is in it.
+  void PrefetchAhead() const {
+    constexpr uint32_t kTurns = 3;
+    const uint32_t at = head_.load(std::memory_order_relaxed) + kTurns;
+    if (static_cast<int32_t>(tail_.load(std::memory_order_relaxed) - at) <= 0) return;
+    // A thief may have it: then the line is fetched for nothing. It is never read here.
+    const T* g = ring_[at % kSize].load(std::memory_order_relaxed);
+    __builtin_prefetch(g, 1);
+    // Below a goroutine lie its closure and its first frames.
+    __builtin_prefetch(reinterpret_cast<const char*>(g) - 64, 1);
+    __builtin_prefetch(reinterpret_cast<const char*>(g) - 128, 1);
   }
 
   // Moves half of this queue (at least one) into `mine`, whose owner is the caller, and returns the

@@ -32,8 +32,14 @@ inline constexpr int kMaxProcs = 1024;
 struct RunOptions {
   int procs = 1;                    // Ps, 1 to kMaxProcs
   bool may_spin = true;             // false where the CPU quota is one CPU or less
+  bool preempt = true;              // false: time slices end at scheduling points alone
+  bool migrate_always = false;      // each parked goroutine goes on on another thread: for tests
+  int preempt_signal = 0;           // by which signal; 0: SIGURG
   ByteCount main_stack = MiB(8);    // of the main goroutine
   void (*before_main)() = nullptr;  // called on the main goroutine's stack, first
+  // All choices from `seed`, on one thread (chooser.h). Requires: procs == 1.
+  bool seeded = false;
+  uint64_t seed = 0;
   // Called on each M's thread before it runs goroutines, with the M's number; may allocate.
   void (*on_thread_start)(unsigned m) = nullptr;
 };
@@ -50,14 +56,25 @@ struct Stats {
   int threads = 0;  // Ms
   int idle_threads = 0;
   int spinning = 0;
-  int64_t goroutines = 0;  // without the scheduler's own
+  int64_t goroutines = 0;  // without the scheduler's own; maybe with some that just ended
   uint64_t switches = 0;
   uint64_t steals = 0;  // successful ones
   uint64_t stolen = 0;  // goroutines they moved
   uint64_t spawns = 0;
-  uint64_t thread_failures = 0;  // threads that could not be made
+  uint64_t spins = 0;              // times that a goroutine spun for a lock (CanSpin)
+  uint64_t resumed = 0;            // in migrate_always: parked goroutines that went on
+  uint64_t resumed_here = 0;       // of these, on the thread they had parked on
+  uint64_t preemptions = 0;        // slices that were ended in place
+  uint64_t preempt_signals = 0;    // sent, to end a slice or to stop the world
+  uint64_t preempt_deferred = 0;   // of these, those that came where the P could not be given away
+  uint64_t preempt_no_thread = 0;  // slices that went on because no thread could take the P
+  uint64_t thread_failures = 0;    // threads that could not be made
 };
 Stats GetStats();
+
+// Makes a thread of the runtime's own, for good: it blocks signals, runs no goroutine and readies
+// none, so a deadlock is one in spite of it. Calls malloc. False: none could be made.
+bool StartOwnThread(void* (*fn)(void*), void* arg);
 
 // Prints "goroutine N [reason, M minutes]:" for every goroutine, by raw writes. Any thread.
 void DumpGoroutines();

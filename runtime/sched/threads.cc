@@ -1,4 +1,4 @@
-// The runtime's threads: how Ms are made, and sysmon, which watches them.
+// How threads are made: Ms, and the runtime's own.
 
 #include <errno.h>
 #include <pthread.h>
@@ -14,10 +14,6 @@
 namespace plimsoll::sched {
 namespace {
 
-constexpr int64_t kSliceNs = 10'000'000;  // a goroutine's time slice, as Go's
-constexpr int64_t kSysmonShortestNs = 20'000;
-constexpr int64_t kSysmonLongestNs = 10'000'000;
-
 // Ms live for ever: an idle one costs a parked thread, and is found again by its address.
 M* NewM() {
   static_assert(sizeof(M) <= 4096);
@@ -25,8 +21,13 @@ M* NewM() {
   return memory == MAP_FAILED ? nullptr : ::new (memory) M;
 }
 
+// What goroutines' threads block: what the first thread blocked when the scheduler started.
+sigset_t m_signal_mask;
+
 void* ThreadOfM(void* arg) {
   M* m = static_cast<M*>(arg);
+  // Who made this thread may be the maker, which blocks all.
+  pthread_sigmask(SIG_SETMASK, &m_signal_mask, nullptr);
   BecomeM(m, pthread_self());
   // A new M looks for work if there is a P for it; whoever asked for it may have found another by
   // now.
@@ -36,12 +37,20 @@ void* ThreadOfM(void* arg) {
     sched.spinning.fetch_add(1, std::memory_order_seq_cst);
   }
   ScheduleLoop(m);
+  // The M stays, so that who holds its address finds it; a page.
+  plimsoll_tls_m = nullptr;
+  m->tid = 0;
+  RemoveAltStack(m->altstack);
+  sched.own_threads.fetch_sub(1, std::memory_order_seq_cst);
+  return nullptr;
 }
 
-// Signals are for goroutines' threads to take; the runtime's own threads block them all.
+// Signals are for goroutines' threads to take; the runtime's own threads block them all, but for
+// SIGQUIT: where every M sits in a handler, somebody must still be able to tell what they do.
 bool StartThread(void* (*fn)(void*), void* arg, bool block_signals) {
   sigset_t all, before;
   sigfillset(&all);
+  sigdelset(&all, SIGQUIT);
   if (block_signals) pthread_sigmask(SIG_SETMASK, &all, &before);
   pthread_t thread;
   sched.threads_in_making.fetch_add(1, std::memory_order_seq_cst);
@@ -65,6 +74,7 @@ bool StartThread(void* (*fn)(void*), void* arg, bool block_signals) {
 }
 
 bool MakeM() {
+  CheckThreadLimit(1);
   M* m = NewM();
   if (m == nullptr) return false;
   if (StartThread(ThreadOfM, m, /*block_signals=*/false)) return true;
@@ -98,134 +108,14 @@ void* Maker(void*) {
   }
 }
 
-// What sysmon saw of a P at its last look.
-struct Seen {
-  uint32_t schedtick = 0;
-  int64_t slice_since_ns = 0;
-  uint32_t syscalltick = 0;
-  int64_t syscall_since_ns = 0;
-  bool queued = false;
-  uint32_t tick_when_queued = 0;
-};
-
-// Looks at every P once. Returns true if there was something to do.
-bool WatchPs(int64_t now, Seen* seen) {
-  bool did = false;
-  const int n = sched.procs.load(std::memory_order_acquire);
-  for (int i = 0; i < n; ++i) {
-    P* p = sched.all_ps[i];
-    Seen& s = seen[i];
-    const PStatus status = p->status.load(std::memory_order_acquire);
-    // A goroutine that goes from one short blocking call to the next has a slice as well.
-    if (status == PStatus::kRunning || status == PStatus::kSyscall) {
-      const uint32_t tick = p->schedtick.load(std::memory_order_relaxed);
-      if (tick != s.schedtick || s.slice_since_ns == 0) {
-        s.schedtick = tick;
-        s.slice_since_ns = now;
-      } else if (now - s.slice_since_ns >= kSliceNs) {
-        p->preempt.store(true, std::memory_order_relaxed);
-      }
-    }
-    if (status == PStatus::kRunning) {
-      const uint32_t tick = p->schedtick.load(std::memory_order_relaxed);
-      // What stayed queued between two looks waits for a goroutine that does not park: a Ready into
-      // an empty runnext, and a Yield, wake nobody.
-      const bool queued = !p->queue.Empty();
-      if (queued && s.queued && s.tick_when_queued == tick &&
-          sched.idle_p_count.load(std::memory_order_relaxed) > 0) {
-        WakeIfIdle();
-        did = true;
-      }
-      s.queued = queued;
-      s.tick_when_queued = tick;
-      // Its timers are late: it runs something long.
-      const int64_t when = p->next_when.load(std::memory_order_relaxed);
-      if (when != kNever && when < now - 1'000'000 &&
-          sched.idle_p_count.load(std::memory_order_relaxed) > 0) {
-        WakeIfIdle();
-        did = true;
-      }
-    } else if (status == PStatus::kSyscall) {
-      const uint32_t tick = p->syscalltick.load(std::memory_order_relaxed);
-      if (tick != s.syscalltick) {
-        s.syscalltick = tick;
-        s.syscall_since_ns = now;
-        continue;
-      }
-      // Left for a whole tick. With nothing queued and another P idle it may stay where it is, for
-      // 10 ms at most: then the idle source would not be looked at.
-      if (p->queue.Empty() && p->next_when.load(std::memory_order_relaxed) == kNever &&
-          sched.idle_p_count.load(std::memory_order_relaxed) +
-                  sched.spinning.load(std::memory_order_relaxed) >
-              0 &&
-          now - s.syscall_since_ns < kSliceNs) {
-        continue;
-      }
-      PStatus expected = PStatus::kSyscall;
-      // acq_rel: the M that comes back sees that its P is gone; we see what it left in the P
-      if (p->status.compare_exchange_strong(expected, PStatus::kIdle, std::memory_order_acq_rel)) {
-        did = true;
-        HandOffP(p);
-      }
-    } else {
-      s.slice_since_ns = 0;
-      s.queued = false;
-    }
-  }
-  return did;
-}
-
-// Watches, without a P: takes back Ps from blocking calls, ends time slices, polls a source that
-// nobody polls. Own memory only (DESIGN.md, "Sysmon").
-void* Sysmon(void*) {
-  static Seen seen[kMaxProcs];
-  std::atomic<uint32_t> never{0};
-  int64_t pause_ns = kSysmonShortestNs;
-  int idle_rounds = 0;
-  for (;;) {
-    base::FutexWait(never, 0, pause_ns);
-    int64_t now = NowNanos();
-    const int64_t end = sched.exit_deadline_ns.load(std::memory_order_relaxed);
-    if (end != 0 && now >= end) _exit(sched.exit_code.load(std::memory_order_relaxed));
-
-    const int procs = sched.procs.load(std::memory_order_relaxed);
-    if (end == 0 && sched.idle_p_count.load(std::memory_order_seq_cst) == procs) {
-      sched.sysmon_sleeps.store(1, std::memory_order_seq_cst);
-      // A P that was taken before it saw the word is seen here.
-      if (sched.idle_p_count.load(std::memory_order_seq_cst) == procs) {
-        base::FutexWait(sched.sysmon_sleeps, 1);
-      }
-      sched.sysmon_sleeps.store(0, std::memory_order_relaxed);
-      now = NowNanos();
-      idle_rounds = 0;
-      pause_ns = kSysmonShortestNs;
-    }
-    sched.coarse_now_ns.store(now, std::memory_order_relaxed);
-
-    bool did = WatchPs(now, seen);
-    // All Ps busy for 10 ms with nobody in the idle source: look there for them.
-    int64_t last = sched.last_poll_ns.load(std::memory_order_relaxed);
-    if (last != 0 && now - last > kSliceNs && sched.source->HasWaiters() &&
-        sched.last_poll_ns.compare_exchange_strong(last, now, std::memory_order_seq_cst)) {
-      GList ready;
-      sched.source->Poll(0, ready);
-      if (!ready.empty()) {
-        InjectList(nullptr, ready);
-        did = true;
-      }
-    }
-    if (did) {
-      idle_rounds = 0;
-      pause_ns = kSysmonShortestNs;
-    } else if (++idle_rounds > 50 && pause_ns < kSysmonLongestNs) {
-      pause_ns = pause_ns * 2 < kSysmonLongestNs ? pause_ns * 2 : kSysmonLongestNs;
-    }
-  }
-}
-
 }  // namespace
 
+bool StartOwnThread(void* (*fn)(void*), void* arg) {
+  return StartThread(fn, arg, /*block_signals=*/true);
+}
+
 void StartThreads(int ms) {
+  pthread_sigmask(SIG_SETMASK, nullptr, &m_signal_mask);
   StartThread(Maker, nullptr, /*block_signals=*/true);
   StartThread(Sysmon, nullptr, /*block_signals=*/true);
   for (int i = 0; i < ms; ++i) {
@@ -236,12 +126,6 @@ void StartThreads(int ms) {
 void AskForThread() {
   if (sched.maker_requests.exchange(1, std::memory_order_acq_rel) == 0) {
     base::FutexWake(sched.maker_requests, 1);
-  }
-}
-
-void WakeSysmon() {
-  if (sched.sysmon_sleeps.exchange(0, std::memory_order_seq_cst) != 0) {
-    base::FutexWake(sched.sysmon_sleeps, 1);
   }
 }
 

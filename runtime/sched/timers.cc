@@ -49,6 +49,8 @@ bool SchedTimer::Arm(int64_t when_ns) ABSL_NO_THREAD_SAFETY_ANALYSIS {
   M* m = CurrentM();
   P* p = LockOwner(*this, m != nullptr && m->p != nullptr ? m->p : sched.all_ps[0]);
   const bool pending = heap_index_ >= 0;
+  // The heap's own: next_when is behind while due timers are run.
+  const int64_t earliest_before = p->timers.empty() ? kNever : p->timers.MinWhen();
   when_ = when_ns;
   if (pending) {
     p->timers.Update(this);
@@ -56,7 +58,6 @@ bool SchedTimer::Arm(int64_t when_ns) ABSL_NO_THREAD_SAFETY_ANALYSIS {
     base::Fatal("runtime: no memory for ", p->timers.size(), " timers");
   }
   const bool first = p->timers.Min() == this;
-  const int64_t earliest_before = p->next_when.load(std::memory_order_relaxed);
   if (first || pending) PublishEarliest(p);
   p->timers_mu.unlock();
   // From here on the timer may have run and be gone: nothing below touches it.
@@ -67,44 +68,66 @@ bool SchedTimer::Arm(int64_t when_ns) ABSL_NO_THREAD_SAFETY_ANALYSIS {
 bool SchedTimer::Disarm() ABSL_NO_THREAD_SAFETY_ANALYSIS {
   if (owner_.load(std::memory_order_acquire) == nullptr) return false;  // never armed
   NoPreempt guard;
-  P* p = LockOwner(*this, nullptr);
-  const bool pending = heap_index_ >= 0;
-  if (pending) {
-    p->timers.Remove(this);
-    PublishEarliest(p);
+  bool prevented = false;
+  while (true) {
+    P* p = LockOwner(*this, nullptr);
+    if (heap_index_ >= 0) {
+      prevented = true;
+      p->timers.Remove(this);
+      PublishEarliest(p);
+    }
+    // Under the lock that a run begins under: none is in progress, or it is seen here.
+    const bool runs = RunsElsewhere();
+    p->timers_mu.unlock();
+    if (!runs) return prevented;
+    AwaitRun();
+    // The function that has ended may have armed it again: look once more.
   }
-  p->timers_mu.unlock();
+}
+
+bool SchedTimer::RunsElsewhere() const {
   // acquire: pairs with the release in RunTimers: what the function did is done
-  for (uint32_t spins = 0;; ++spins) {
-    const uint32_t runner = running_.load(std::memory_order_acquire);
-    if (runner == 0 || runner == RunnerWord()) break;
+  const uint32_t runner = running_.load(std::memory_order_acquire);
+  return runner != 0 && runner != RunnerWord();
+}
+
+void SchedTimer::AwaitRun() const {
+  for (uint32_t spins = 0; RunsElsewhere(); ++spins) {
     if (spins < 1000) {
       base::CpuRelax();
     } else {
       sched_yield();  // the runner's thread lost its CPU
     }
   }
-  return pending;
 }
 
 int64_t RunTimers(M* m, P* p, int64_t now) ABSL_NO_THREAD_SAFETY_ANALYSIS {
   const int64_t next = p->next_when.load(std::memory_order_acquire);
   if (next > now) return next;
+  // No more than the ring takes: what overflows goes behind all that is in the global queue, which
+  // after a burst of spawns is a second's work. What is due and left waits for its turn at the next
+  // look, and that comes before the global queue's.
+  constexpr uint32_t kRingAtMost = 128;
+  constexpr uint32_t kAtLeast = 8;  // a ring full of goroutines that only yield must not stop time
+  const uint32_t queued = m->p->queue.ring_size();
+  uint32_t left_to_run = queued + kAtLeast < kRingAtMost ? kRingAtMost - queued : kAtLeast;
   p->timers_mu.lock();
-  while (!p->timers.empty() && p->timers.MinWhen() <= now) {
+  while (left_to_run-- > 0 && !p->timers.empty() && p->timers.MinWhen() <= now) {
     SchedTimer* t = p->timers.Min();
     // Two Ms may run due timers of one P, but never the same one: a re-armed timer whose function
     // still runs elsewhere waits for it.
     if (TimerAccess::Running(*t).load(std::memory_order_acquire) != 0) break;
+    p->timers.PrefetchNext();
     p->timers.Remove(t);
     TimerAccess::Running(*t).store(m->id + 1, std::memory_order_relaxed);
-    PublishEarliest(p);
     p->timers_mu.unlock();
     TimerAccess::Fire(*t, now);
     // release: pairs with the acquire in Disarm, after which the timer may be destroyed
     TimerAccess::Running(*t).store(0, std::memory_order_release);
     p->timers_mu.lock();
   }
+  // Told once at the end: until then others see a time that has passed, and come to look.
+  PublishEarliest(p);
   const int64_t left = p->timers.empty() ? kNever : p->timers.MinWhen();
   p->timers_mu.unlock();
   return left;

@@ -9,8 +9,9 @@
 // The function runs with preemption off on a system stack or a goroutine's: it must be short, must
 // not park and must not allocate; Ready(), Break() and re-arming its own timer are what it is for.
 // Threads:   Arm, Disarm and the function's runs are serialised by the timer; any thread may call.
-// Lifetime:  the destructor disarms. Disarm waits for a run in progress on another thread; called
-//            from within the function itself it does not.
+// Lifetime:  the destructor disarms. Disarm waits for a run in progress on another thread, and
+// takes
+//            back what that run has armed; called from within the function itself it does not wait.
 // Precision: never early; late by scheduling only. A deadline beyond int64 is "never".
 #ifndef PLIMSOLL_RUNTIME_SCHED_TIMERS_H_
 #define PLIMSOLL_RUNTIME_SCHED_TIMERS_H_
@@ -37,13 +38,23 @@ class SchedTimer {
   // Takes the timer back. True if it was pending, that is, if this call prevented a run.
   bool Disarm();
 
+  // Ends a timer that has fired or was disarmed, and that nobody else knows any more: waits for a
+  // run in progress, and leaves the destructor nothing to do.
+  void Retire() {
+    AwaitRun();
+    owner_.store(nullptr, std::memory_order_relaxed);
+  }
+
  private:
   friend struct TimerAccess;  // the heaps of runtime/timer, held per P
+
+  bool RunsElsewhere() const;
+  void AwaitRun() const;
 
   Fn fn_;
   void* arg_;
   int64_t when_ = 0;
-  int32_t heap_index_ = -1;           // guarded by the owner's timer lock; -1: not in a heap
+  int32_t heap_index_ = -1;           // its slot; guarded by the owner's timer lock; -1: in no heap
   std::atomic<P*> owner_{nullptr};    // whose heap holds it, or held it last
   std::atomic<uint32_t> running_{0};  // 1 + the M's id while fn_ runs
 };

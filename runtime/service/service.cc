@@ -62,7 +62,7 @@ int Service::Run() {
   }
   health_.StartDraining(std::string(SignalName(*signal)));
   base::RawLog("plimsoll: ", SignalName(*signal), ": not ready from now on; ",
-               server->connections(), " connections");
+               base::Counted{server->connections(), "connection"});
   Sleep(options_.grace);
   const absl::Status drained = server->Shutdown(options_.drain);
   if (!drained.ok()) {

@@ -11,10 +11,9 @@
 // Start:     the soft limit of descriptors is raised to the hard one; then the port is opened, and
 //            only then /startupz and /readyz pass.
 // SIGTERM:   (SIGINT too) /readyz fails from that moment; for `grace` everything is still served,
-// since
-//            those who route to us learn of it late; then the port is closed, what was begun
-//            is answered, for at most `drain`; exit code 0. A second signal ends the process at
-//            once.
+//            since those who route to us learn of it late; then the port is closed, who got in and
+//            what was begun is answered, for at most `drain`; exit code 0. A second signal ends the
+//            process at once, unless it comes within 200 ms: signals.h.
 // Routes:    /startupz, /livez, /readyz are there; yours must not take their names.
 // Failure:   a port that is taken or refused is one line on stderr, and exit code 1.
 // Stderr:    "plimsoll: listening on 127.0.0.1:8080" once it does, and what happens at the end.

@@ -1,9 +1,12 @@
 #include "plimsoll/runtime/service/signals.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -12,16 +15,21 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "plimsoll/alloc/base/raw_log.h"
 
 namespace plimsoll {
 namespace {
 
 constexpr int kSignals[] = {SIGTERM, SIGINT};
+// A process group and a forwarder each send the one request of one user; nobody repeats himself by
+// hand this fast.
+constexpr int64_t kSameRequestNs = 200'000'000;
 
 // What the handler needs. Lock-free, so that a handler may use them.
 std::atomic<int> g_socket{-1};
-std::atomic<int> g_seen{0};
+std::atomic<int64_t> g_first_ns{0};  // when the first signal came; 0: none did
 static_assert(std::atomic<int>::is_always_lock_free);
+static_assert(std::atomic<int64_t>::is_always_lock_free);
 
 // TSan keeps asynchronous signals back until the thread calls something that it intercepts; an idle
 // M sits in a raw system call and never does. There the handler is installed behind TSan's back, is
@@ -36,10 +44,26 @@ static_assert(std::atomic<int>::is_always_lock_free);
 
 [[gnu::no_sanitize("thread")]] void OnSignal(int number) {
   const int error = errno;
-  if (g_seen.fetch_add(1, std::memory_order_relaxed) > 0) {
+  timespec now{};
+  syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &now);
+  const int64_t now_ns = now.tv_sec * int64_t{1'000'000'000} + now.tv_nsec;
+  int64_t first_ns = 0;
+  // Another thread's handler may be in this line with another signal: one of the two is first.
+  if (!g_first_ns.compare_exchange_strong(first_ns, now_ns, std::memory_order_relaxed)) {
+    if (now_ns - first_ns < kSameRequestNs) {
+      errno = error;
+      return;
+    }
     const std::string_view text = number == SIGTERM ? "plimsoll: SIGTERM again: exit at once\n"
                                                     : "plimsoll: SIGINT again: exit at once\n";
-    syscall(SYS_write, 2, text.data(), text.size());
+    const uint64_t pipe = uint64_t{1} << (SIGPIPE - 1);  // whoever reads stderr may have gone
+    syscall(SYS_rt_sigprocmask, SIG_BLOCK, &pipe, nullptr, sizeof(pipe));
+    // Or may have stopped reading: "at once" does not wait for that.
+    pollfd log{.fd = 2, .events = POLLOUT, .revents = 0};
+    const timespec at_once{};
+    if (syscall(SYS_ppoll, &log, 1, &at_once, nullptr, 0) == 1) {
+      syscall(SYS_write, 2, text.data(), text.size());
+    }
     syscall(SYS_exit_group, 128 + number);
   }
   const char byte = static_cast<char>(number);
@@ -102,7 +126,7 @@ absl::StatusOr<TerminationSignals> TerminationSignals::Install() {
   int ends[2];
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
     return absl::Status(absl::ErrnoToStatusCode(errno),
-                        absl::StrCat("service: socketpair: errno ", errno));
+                        absl::StrCat("service: socketpair: ", strerror(errno)));
   }
   absl::StatusOr<net::Conn> conn = net::FromDescriptor(ends[0]);
   if (!conn.ok()) {
@@ -112,18 +136,25 @@ absl::StatusOr<TerminationSignals> TerminationSignals::Install() {
   g_socket.store(ends[1], std::memory_order_release);  // kept for good: a handler may use it
   for (const int number : kSignals) {
     if (const int error = InstallHandler(number); error != 0) {
-      return absl::InternalError(absl::StrCat("service: sigaction: errno ", error));
+      return absl::InternalError(absl::StrCat("service: sigaction: ", strerror(error)));
     }
   }
   return TerminationSignals(*std::move(conn));
 }
 
 absl::StatusOr<int> TerminationSignals::Wait() {
-  char byte = 0;
-  absl::StatusOr<size_t> n = conn_.Read({&byte, 1});
-  if (!n.ok()) return n.status();
-  if (*n == 0) return absl::InternalError("service: the signal socket has ended");
-  return static_cast<int>(byte);
+  while (true) {
+    char byte = 0;
+    absl::StatusOr<size_t> n = conn_.Read({&byte, 1});
+    if (!n.ok()) return n.status();
+    if (*n == 0) return absl::InternalError("service: the signal socket has ended");
+    // The socket's number is no secret: whoever writes to a wrong descriptor does not end us.
+    const int number = static_cast<unsigned char>(byte);
+    for (const int ours : kSignals) {
+      if (number == ours) return number;
+    }
+    base::RawLog("plimsoll: the signal socket brought ", number, ", which is no signal to end by");
+  }
 }
 
 }  // namespace plimsoll

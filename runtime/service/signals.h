@@ -4,9 +4,11 @@
 //   int which = *signals->Wait();        // parks until one comes
 //   ... drain ...                        // a second signal meanwhile: _exit(128 + its number)
 //
+// Twice:    within 200 ms of the first it is the same request, and nothing more happens: Ctrl-C and
+//           a supervisor's kill reach us both from the process group and from a forwarder before us
+//           (plimsoll-init, timeout, a shell).
 // PID 1:    the kernel gives process 1 no default action for these signals: without a handler they
-// do
-//           nothing. So they are always handled, whatever the process's number.
+//           do nothing. So they are always handled, whatever the process's number.
 // Handler:  writes one byte to a socket of ours and nothing else; the second one needs no
 // scheduler,
 //           for it may be that which hangs.

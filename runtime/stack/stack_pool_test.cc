@@ -100,5 +100,159 @@ TEST(StackPoolTest, CountsWhatItMade) {
   Pool().Free(s);
 }
 
+// A kernel that refuses, as a test tells it to.
+struct Refusals {
+  bool install = false;      // MADV_GUARD_INSTALL: before 6.13, or locked memory
+  bool all_at_once = false;  // process_madvise: a seccomp profile
+  bool protect = false;      // mprotect: ENOMEM, the maps are used up
+  uint64_t maps = 65530;
+  int calls = 0;
+} refusals;
+
+constexpr StackCalls kRefusing = {
+    [](uintptr_t at, size_t bytes, int advice) -> long {
+      ++refusals.calls;
+      if (refusals.install && advice == 102) return -EINVAL;
+      return kKernelStackCalls.advise(at, bytes, advice);
+    },
+    [](uintptr_t at, size_t bytes, size_t stride, int n, int advice) -> long {
+      ++refusals.calls;
+      if (refusals.all_at_once) return -EPERM;
+      if (refusals.install && advice == 102) return -EINVAL;
+      return kKernelStackCalls.advise_all(at, bytes, stride, n, advice);
+    },
+    [](uintptr_t at, size_t bytes) -> long {
+      ++refusals.calls;
+      return refusals.protect ? -ENOMEM : kKernelStackCalls.protect_none(at, bytes);
+    },
+    [] { return refusals.maps; }};
+
+// A pool of this test's own. It stays where LeakSanitizer sees it: slabs are never unmapped, so a
+// pool is never destroyed either.
+StackPool* OwnPool(const StackCalls* calls) {
+  static auto* const pools = new std::vector<StackPool*>;  // outlives LeakSanitizer's look
+  pools->push_back(new StackPool(calls));
+  return pools->back();
+}
+
+// As many batches as it takes: a slab's end ends one, and ASan's slabs are small.
+int AllocateAll(StackPool& pool, Stack* out, int n) {
+  int got = 0;
+  while (got < n) {
+    const int more = pool.AllocateBatch(KiB(256), out + got, n - got);
+    if (more == 0) break;
+    got += more;
+  }
+  return got;
+}
+
+// Touches both ends of the stack, and, in a child, what lies below.
+void ExpectUsableAndGuarded(const Stack& s) {
+  *reinterpret_cast<volatile char*>(s.lo) = 1;
+  *reinterpret_cast<volatile char*>(s.hi - 1) = 1;
+  EXPECT_TRUE(s.guarded);
+  EXPECT_DEATH(*reinterpret_cast<volatile char*>(s.lo - 1) = 1, "");
+}
+
+TEST(StackPoolDeathTest, EveryStackOfABatchHasItsGuardHoweverItIsMade) {
+  for (const bool all_at_once : {false, true}) {
+    for (const bool install : {false, true}) {
+      refusals = {.install = install, .all_at_once = all_at_once};
+      StackPool* pool = OwnPool(&kRefusing);
+      Stack first;
+      ASSERT_TRUE(pool->Allocate(KiB(256), &first));
+      Stack batch[40];
+      ASSERT_EQ(AllocateAll(*pool, batch, 40), 40);
+      for (const int i : {0, 17, 39}) ExpectUsableAndGuarded(batch[i]);
+      ExpectUsableAndGuarded(first);
+      EXPECT_EQ(pool->stats().unguarded, 0u);
+      if (install) {
+        EXPECT_EQ(pool->guard_kind(), GuardKind::kProtect);
+      }
+    }
+  }
+}
+
+TEST(StackPoolTest, ABatchIsGuardedAndBroughtInByAFewCalls) {
+  refusals = {};
+  StackPool* pool = OwnPool(&kRefusing);
+  Stack first;
+  ASSERT_TRUE(pool->Allocate(KiB(256), &first));
+  if (pool->guard_kind() != GuardKind::kInstall) GTEST_SKIP() << "this kernel installs no guards";
+  refusals.calls = 0;
+  Stack batch[32];
+  ASSERT_EQ(AllocateAll(*pool, batch, 32), 32);
+  EXPECT_LE(refusals.calls, 2);
+}
+
+TEST(StackPoolTest, WhereNoGuardCanBeMadeACanaryTellsOfAnOverflow) {
+  refusals = {.install = true, .protect = true};
+  StackPool* pool = OwnPool(&kRefusing);
+  EXPECT_FALSE(pool->has_unguarded());
+  Stack batch[3];
+  ASSERT_EQ(AllocateAll(*pool, batch, 3), 3);
+  EXPECT_TRUE(pool->has_unguarded());
+  EXPECT_EQ(pool->guard_kind(), GuardKind::kNone);
+  EXPECT_EQ(pool->stats().unguarded, 3u);
+  for (const Stack& s : batch) {
+    EXPECT_FALSE(s.guarded);
+    EXPECT_TRUE(pool->CanaryIntact(s));
+  }
+  *reinterpret_cast<char*>(batch[1].lo + 5) = 'x';
+  EXPECT_FALSE(pool->CanaryIntact(batch[1]));
+  EXPECT_TRUE(pool->CanaryIntact(batch[0]));
+  // Used again, and released and used again, it is still known to have none.
+  pool->Free(batch[0]);
+  Stack again;
+  ASSERT_TRUE(pool->Allocate(KiB(256), &again));
+  EXPECT_EQ(again.lo, batch[0].lo);
+  EXPECT_FALSE(again.guarded);
+  pool->Release(again);
+  ASSERT_TRUE(pool->Allocate(KiB(256), &again));
+  EXPECT_EQ(again.lo, batch[0].lo);
+  EXPECT_FALSE(again.guarded);
+  EXPECT_TRUE(pool->CanaryIntact(again));
+}
+
+TEST(StackPoolTest, ProtectsWhileAQuarterOfTheMapsIsLeftAndNoLonger) {
+  refusals = {.install = true, .maps = 40};
+  StackPool* pool = OwnPool(&kRefusing);
+  Stack batch[20];
+  ASSERT_EQ(AllocateAll(*pool, batch, 20), 20);
+  int guarded = 0;
+  for (const Stack& s : batch) guarded += s.guarded ? 1 : 0;
+  EXPECT_EQ(guarded, 10);
+  EXPECT_EQ(pool->stats().unguarded, 10u);
+}
+
+TEST(StackPoolTest, AReleasedStackHasNoMemoryAndIsUsedAgainBeforeANewOne) {
+  StackPool* pool = OwnPool(&kKernelStackCalls);
+  std::vector<Stack> stacks(600);  // more than two slabs
+  for (Stack& s : stacks) {
+    ASSERT_TRUE(pool->Allocate(KiB(256), &s));
+    *reinterpret_cast<char*>(s.lo) = 1;
+    *reinterpret_cast<char*>(s.hi - 1) = 1;
+  }
+  const uint64_t made = pool->stats().slots_made;
+  for (const Stack& s : stacks) pool->Release(s);
+  EXPECT_EQ(pool->stats().released, 600u);
+  for (const Stack& s : stacks) {
+    unsigned char in_core[2];
+    ASSERT_EQ(mincore(reinterpret_cast<void*>(s.lo), 4096, &in_core[0]), 0);
+    ASSERT_EQ(mincore(reinterpret_cast<void*>(s.hi - 4096), 4096, &in_core[1]), 0);
+    ASSERT_EQ((in_core[0] | in_core[1]) & 1, 0);
+  }
+  std::set<uintptr_t> again;
+  for (size_t i = 0; i < stacks.size(); ++i) {
+    Stack s;
+    ASSERT_TRUE(pool->Allocate(KiB(256), &s));
+    EXPECT_EQ(*reinterpret_cast<char*>(s.lo), 0);
+    again.insert(s.lo);
+  }
+  EXPECT_EQ(again.size(), stacks.size());
+  EXPECT_EQ(pool->stats().slots_made, made);
+  EXPECT_EQ(pool->stats().released, 0u);
+}
+
 }  // namespace
 }  // namespace plimsoll::stack

@@ -1,12 +1,11 @@
 // A Cond is where goroutines wait for something that a lock guards to change.
 //
 //   std::unique_lock hold(mu);
-//   while (queue.empty()) cond.Wait(hold);       // or: cond.Wait(hold, [&] { return
-//   !queue.empty(); });
+//   while (queue.empty()) cond.Wait(hold);
+//   cond.Wait(hold, [&] { return !queue.empty(); });   // the same
 //
-// Waiting:   Wait unlocks, parks, and locks again before it returns. It returns only when
-// signalled,
-//            but what it waited for may be gone by then: test it in a loop.
+// Waiting:   Wait unlocks, parks, and locks again before it returns. It returns only when it was
+//            signalled, but what it waited for may be gone by then: test it in a loop.
 // Order:     Signal wakes the one that has waited longest; Broadcast wakes all.
 // Threads:   any; Signal and Broadcast may be called with or without the lock.
 // Lock:      anything with lock() and unlock().

@@ -8,8 +8,7 @@
 // Values:    copied out. K needs a hash and ==; CompareAnd… need V's ==.
 // Range:     each key at most once. Stores and deletions meanwhile may be seen or not. The function
 //            runs with nothing locked, so it may use the map; false ends the walk.
-// Blocking:  operations park for each other, never for long: a part of the map has its own lock,
-// and
+// Blocking:  operations park for each other, never for long: a part of the map has its own lock;
 //            Range and Clear take one part at a time.
 // Ordering:  what precedes a Store is visible after the Load that returns its value.
 #ifndef PLIMSOLL_RUNTIME_SYNC_MAP_H_

@@ -18,12 +18,38 @@ bool Mutex::try_lock() {
                                         std::memory_order_relaxed);
 }
 
+// Takes the mutex if it becomes free while it is worth a spin. False: queue up.
+bool Mutex::LockWithoutQueue(bool* awoke) {
+  uint32_t state = state_.load(std::memory_order_relaxed);
+  for (int spins = 0;;) {
+    if ((state & (kLocked | kStarving)) == 0) {
+      const uint32_t next = (*awoke ? state & ~uint32_t{kWoken} : state) | kLocked;
+      // acquire: pairs with the release of the unlock that made it free
+      if (state_.compare_exchange_weak(state, next, std::memory_order_acquire,
+                                       std::memory_order_relaxed)) {
+        return true;
+      }
+      continue;
+    }
+    if ((state & kStarving) != 0 || !sched::CanSpin(spins)) return false;
+    // Whoever unlocks meanwhile need not wake another one: we are here already.
+    if (!*awoke && (state & (kWoken | kWaiters)) == kWaiters &&
+        state_.compare_exchange_strong(state, state | kWoken, std::memory_order_relaxed)) {
+      *awoke = true;
+    }
+    for (int i = 0; i < 30; ++i) base::CpuRelax();
+    ++spins;
+    state = state_.load(std::memory_order_relaxed);
+  }
+}
+
 void Mutex::LockSlow() {
   Waiter w;
   w.g = nullptr;  // not queued yet
   bool awoke = false;
   bool starving = false;
   for (;;) {
+    if (LockWithoutQueue(&awoke)) return;
     sched::NoPreempt no_preempt;
     queue_mu_.lock();
     uint32_t state = state_.load(std::memory_order_relaxed);
@@ -38,8 +64,8 @@ void Mutex::LockSlow() {
         next |= kWaiters;
         if (starving && (state & kLocked) != 0) next |= kStarving;
       }
-      // acquire: pairs with the release of the unlock that made it free. A holder's fast unlock
-      // may change the state meanwhile, and a newcomer's fast lock.
+      // acquire: pairs with the release of the unlock that made it free. An unlock and a newcomer's
+      // lock may change the state meanwhile.
     } while (!state_.compare_exchange_weak(state, next, std::memory_order_acquire,
                                            std::memory_order_relaxed));
     if (free) {
@@ -61,35 +87,50 @@ void Mutex::LockSlow() {
 }
 
 void Mutex::UnlockSlow() {
+  uint32_t state = state_.load(std::memory_order_relaxed);
+  // Somebody competes for it already, or nobody waits: then no one has to be woken. Nothing of the
+  // mutex is touched after it is free.
+  while ((state & kLocked) != 0 && (state & kStarving) == 0 &&
+         ((state & kWoken) != 0 || (state & kWaiters) == 0)) {
+    // release: pairs with the acquire of the next lock
+    if (state_.compare_exchange_weak(state, state & ~uint32_t{kLocked}, std::memory_order_release,
+                                     std::memory_order_relaxed)) {
+      return;
+    }
+  }
+  if ((state & kLocked) == 0) base::Fatal("sync: unlock of unlocked mutex");
   sched::NoPreempt no_preempt;
   queue_mu_.lock();
-  uint32_t state = state_.load(std::memory_order_relaxed);
-  if ((state & kLocked) == 0) {
-    queue_mu_.unlock();
-    base::Fatal("sync: unlock of unlocked mutex");
-  }
+  state = state_.load(std::memory_order_relaxed);
   Waiter* wake = nullptr;
-  uint32_t next;
-  if ((state & kStarving) != 0) {
-    wake = queue_.PopFront();  // not null: it left kStarving set, and nobody else takes it out
-    wake->handed = true;
-    next = state;  // locked still, now on behalf of `wake`
-    const bool last = queue_.empty();
-    if (last || sched::NowNanos() - wake->since_ns < kStarvingAfterNs) {
-      next &= ~uint32_t{kStarving};
+  bool handed = false;
+  for (;;) {
+    uint32_t next;
+    if ((state & kStarving) != 0) {
+      wake = queue_.PopFront();  // not null: it left kStarving set, and nobody else takes it out
+      handed = true;
+      next = state;  // locked still, now on behalf of `wake`
+      if (queue_.empty() || sched::NowNanos() - wake->since_ns < kStarvingAfterNs) {
+        next &= ~uint32_t{kStarving};
+      }
+    } else {
+      next = state & ~uint32_t{kLocked};
+      if ((state & kWoken) == 0) wake = queue_.PopFront();
+      if (wake != nullptr) next |= kWoken;
     }
-  } else {
-    next = state & ~uint32_t{kLocked};
-    if ((state & kWoken) == 0 && (wake = queue_.PopFront()) != nullptr) next |= kWoken;
+    if (queue_.empty()) next &= ~uint32_t{kWaiters};
+    // release: pairs with the acquire of the next lock
+    if (state_.compare_exchange_strong(state, next, std::memory_order_release,
+                                       std::memory_order_relaxed)) {
+      break;
+    }
+    if (wake != nullptr) queue_.PushFront(wake);  // one that spins came first
+    wake = nullptr;
   }
-  if (queue_.empty()) next &= ~uint32_t{kWaiters};
-  // A plain store will do: with kLocked and queue_mu_ both ours, and state_ not kLocked alone, no
-  // fast path matches. Pairs with the acquire of the next lock.
-  state_.store(next, std::memory_order_release);
+  if (handed) wake->handed = true;
   queue_mu_.unlock();
   // From here on the mutex may be gone.
   if (wake == nullptr) return;
-  const bool handed = wake->handed;
   sched::Ready(wake->g);
   // The new owner should run now, not when our time slice ends: others wait for it in turn.
   if (handed) sched::Yield();

@@ -7,6 +7,8 @@
 // Fairness:  normally a newcomer may get in before those who wait: it is running already. Once a
 //            waiter has waited for 1 ms the mutex is handed from one to the next in the order they
 //            came, until one has waited less or none is left.
+// Spinning:  before it parks, lock() spins for about a microsecond where the holder may be running:
+//            other Ps are busy, this one has nothing else to run, and the quota allows it.
 // Threads:   any goroutine or thread; the one that unlocks need not be the one that locked.
 // Ordering:  what precedes unlock() is visible after the lock() that follows it.
 // Lifetime:  may be destroyed as soon as nobody holds or waits for it, as std::mutex may.
@@ -43,22 +45,25 @@ class ABSL_LOCKABLE Mutex {
   bool try_lock() ABSL_EXCLUSIVE_TRYLOCK_FUNCTION(true);
 
   void unlock() ABSL_UNLOCK_FUNCTION() {
-    uint32_t held = kLocked;
-    // pairs with the acquire in lock(), try_lock() and LockSlow()
-    if (!state_.compare_exchange_strong(held, 0, std::memory_order_release,
-                                        std::memory_order_relaxed)) [[unlikely]] {
+    // Looked at first: with waiters, an exchange that fails would be half the price of an unlock.
+    uint32_t held = state_.load(std::memory_order_relaxed);
+    // release: pairs with the acquire in lock(), try_lock() and LockSlow()
+    if (held != kLocked || !state_.compare_exchange_strong(held, 0, std::memory_order_release,
+                                                           std::memory_order_relaxed))
+        [[unlikely]] {
       UnlockSlow();
     }
   }
 
  private:
-  // state_. Whoever holds queue_mu_ may set and clear all but kLocked; while any of the others is
-  // set, kLocked too changes under queue_mu_ only, or by try_lock(), which adds it.
+  // state_. kStarving and kWaiters change under queue_mu_ only. Without it: kLocked is set where
+  // neither it nor kStarving is, and cleared where nobody has to be woken for it; kWoken is set by
+  // one that spins.
   enum : uint32_t {
     kLocked = 1,
     kStarving = 2,  // the next owner is the oldest waiter; unlock passes kLocked on
     kWaiters = 4,   // the queue is not empty
-    kWoken = 8,     // a waiter was made ready and competes: no need to wake another
+    kWoken = 8,     // a waiter that was made ready, or one that spins, competes: wake no other
   };
 
   struct Waiter {
@@ -69,6 +74,7 @@ class ABSL_LOCKABLE Mutex {
   };
 
   void LockSlow();
+  bool LockWithoutQueue(bool* awoke);
   void UnlockSlow();
 
   std::atomic<uint32_t> state_{0};

@@ -32,7 +32,8 @@ void WaitGroup::Add(int delta, std::source_location where) {
     sched::NoPreempt no_preempt;
     // Under the lock, every waiter that the state counts is in the queue.
     base::SpinLockHolder hold(queue_mu_);
-    state_.store(0, std::memory_order_relaxed);
+    // release: a Wait that comes later reads this zero, and sees what preceded every Done.
+    state_.store(0, std::memory_order_release);
     while (Waiter* w = queue_.PopFront()) woken.PushBack(w);
   }
   while (Waiter* w = woken.PopFront())

@@ -6,8 +6,7 @@
 //
 // Blocking:  Wait parks the goroutine while the count is above zero. Add and Done never park.
 // Threads:   any. Add with a positive number must come before the Wait that is to see it, unless
-// the
-//            count is already above zero.
+//            the count is already above zero.
 // Ordering:  what precedes a Done is visible after the Wait that it lets go on.
 // Lifetime:  may be reused, or destroyed, once every Wait has returned.
 // Misuse:    a count below zero, Add beside a Wait that found zero, and reuse before the last Wait

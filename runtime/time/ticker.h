@@ -3,12 +3,10 @@
 //   Ticker ticker(absl::Seconds(1));
 //   for (;;) { ticker.C().Recv(); Report(); }
 //
-// Slow readers: a tick that nobody has received when the next comes is dropped; there is no burst
-// to
+// Slow:      a tick that nobody has received when the next comes is dropped; there is no burst to
 //            catch up. The ticks stay on the grid of the period.
 // Stale:     once Stop or Reset has returned, no tick of before can be received. Stop does not
-// close
-//            the channel.
+//            close the channel.
 // Channel:   looks unbuffered (Len and Cap are 0).
 // Lifetime:  a Ticker moves, and is not copied; its channel keeps it going.
 // Misuse:    a period of zero or less panics with Go's text.

@@ -10,12 +10,10 @@
 // Stale:     once Stop or Reset has returned, no time of before can be received: no draining loop.
 // Channel:   looks unbuffered (Len and Cap are 0). It holds one time until somebody receives it.
 // Stop:      true if this call kept it from firing, or took back a time nobody had received. It
-// does not
-//            wait for a function that runs already.
+//            does not wait for a function that runs already.
 // Lifetime:  a Timer moves, and is not copied. Its channel, or After's, keeps it going when the
-// Timer
-//            is gone; the last handle to the channel ends it. The function of an AfterFunc runs
-//            whether or not its Timer still lives.
+//            Timer is gone; the last handle to the channel ends it. The function of an AfterFunc
+//            runs whether or not its Timer still lives.
 // Clock:     CLOCK_MONOTONIC; what is sent is the wall clock's time.
 // Misuse:    none.
 #ifndef PLIMSOLL_RUNTIME_TIME_TIMER_H_

@@ -1,17 +1,14 @@
 // What stands behind Timer, Ticker and AfterFunc: a SchedTimer, and what it does when it fires.
 //
 //   ChannelTimer   owned by the channel that it sends to (ChannelAttachment): it dies first, and
-//   its
-//                  SchedTimer waits there for a run in progress
+//                  its SchedTimer waits there for a run in progress
 //   FuncTimer      counted: by the Timer, and by the goroutine that runs the function or by the
-//   armed
-//                  timer that will start one
+//                  armed timer that will start one
 //
 // Invariants:
 //   (1) A one-shot timer does not arm itself: after Disarm it is quiet.
 //   (2) A ticker arms itself under mu, if period_ns is not 0; Stop sets that to 0 under mu before
-//   it
-//       disarms.
+//       it disarms.
 //   (3) Nobody is readied under mu.
 #ifndef PLIMSOLL_RUNTIME_TIME_TIMER_STATE_H_
 #define PLIMSOLL_RUNTIME_TIME_TIMER_STATE_H_

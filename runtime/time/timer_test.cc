@@ -32,13 +32,6 @@ TEST(TimerTest, StopTellsWhetherItPreventedTheFiring) {
   EXPECT_FALSE(fired.Stop());
 }
 
-TEST(TimerTest, ATimeThatNobodyReceivedIsTakenBackByStopAndCountsAsPrevented) {
-  Timer timer(absl::Nanoseconds(1));
-  Sleep(absl::Milliseconds(5));  // it fires meanwhile; the other outcome is asserted all the same
-  EXPECT_TRUE(timer.Stop());
-  EXPECT_EQ(timer.C().TryRecv().status, RecvStatus::kEmpty);
-}
-
 TEST(TimerTest, AfterResetNoStaleTimeIsReceived) {
   Timer timer(absl::Nanoseconds(1));
   for (int i = 0; i < 20'000; ++i) {
@@ -49,13 +42,6 @@ TEST(TimerTest, AfterResetNoStaleTimeIsReceived) {
   }
   timer.Reset(absl::Milliseconds(1));
   EXPECT_TRUE(timer.C().Recv().has_value());
-}
-
-TEST(TimerTest, ItsChannelLooksUnbuffered) {
-  Timer timer(absl::Nanoseconds(1));
-  Sleep(absl::Milliseconds(2));
-  EXPECT_EQ(timer.C().Len(), 0u);
-  EXPECT_EQ(timer.C().Cap(), 0u);
 }
 
 TEST(TimerTest, ItsChannelKeepsItGoing) {

@@ -1,0 +1,749 @@
+#include "plimsoll/runtime/gc/collector.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstdio>
+#include <string_view>
+
+#include "plimsoll/alloc/base/check.h"
+#include "plimsoll/alloc/base/raw_log.h"
+#include "plimsoll/alloc/collectable.h"
+#include "plimsoll/runtime/gc/barrier.h"
+#include "plimsoll/runtime/gc/crew.h"
+#include "plimsoll/runtime/gc/fault.h"
+#include "plimsoll/runtime/gc/marker.h"
+#include "plimsoll/runtime/gc/probe.h"
+#include "plimsoll/runtime/gc/root_table.h"
+#include "plimsoll/runtime/gc/verify.h"
+
+namespace plimsoll::gc {
+namespace {
+
+using internal::Fault;
+
+// As Go's: a heap smaller than this is not worth a cycle.
+constexpr uint64_t kLeastHeap = 4 << 20;
+// However tight the memory limit is, so much of the live heap may be allocated between two cycles,
+// in percent: a heap that is at its limit must not collect for ever. (10 was tried: with 51 MiB
+// live in a container of 64 the heap's overhead and the runtime's own 9 MiB did not fit beside it.)
+constexpr uint64_t kLeastGoGc = 5;
+
+constexpr size_t kPauses = 1024;
+
+// A mark beside the program. Written by who holds `running`, in the stopped world of its start.
+struct Beside {
+  uint64_t number = 0;
+  bool forced = false;
+  int64_t begun_ns = 0;     // the first stop
+  int64_t marking_ns = 0;   // the world runs again
+  int64_t start_ns = 0;     // the first pause
+  int64_t stopping_ns = 0;  // of it, until the world was stopped
+  uint64_t heap_bytes = 0;  // when it began
+  uint64_t since_mark = 0;  // bytes allocated before it
+  uint64_t goal = 0;
+  uint64_t taken = 0;
+  uint64_t work = 0;  // bytes that there are likely to be marked
+  int64_t background_ns = 0, idle_ns = 0, assist_ns = 0;  // as it began
+};
+
+enum class Phase : uint8_t { kOff, kMarking };
+
+struct Collector {
+  std::atomic<World*> world{nullptr};
+  std::atomic<int> gogc{100};
+  std::atomic<uint64_t> heap_limit{UINT64_MAX};
+  std::atomic<uint64_t> taken{0};
+  bool trace = false;
+  bool checkmark = false;
+  bool verify = false;
+  Fault fault = Fault::kNone;
+  int64_t started_ns = 0;
+
+  // Helpers mark while the world is stopped. Made by who holds `running`, and never ended.
+  int markers = 0;
+  int helpers = 0;
+  uint64_t share_from = 0;
+  internal::MarkPool pool;
+
+  bool beside = true;
+  size_t step_bytes = 64 << 10;
+  internal::Crew crew;
+  std::atomic<Phase> phase{Phase::kOff};  // changed in a stopped world
+  std::atomic<bool> ending{false};        // who holds it ends the mark
+  Beside mark;
+  std::atomic<uint64_t> room{0};  // bytes from the last mark to the goal
+  uint64_t allocated_beside = 0;  // bytes, while the last mark went on; by who holds `running`
+  std::atomic<int64_t> background_ns{0};
+  std::atomic<int64_t> idle_ns{0};
+  std::atomic<int64_t> assist_ns{0};
+  std::atomic<uint64_t> restarts{0};
+  std::atomic<uint64_t> pause_count{0};
+
+  // Who holds it runs a cycle.
+  std::atomic<bool> running{false};
+  std::atomic<uint64_t> begun{0};
+  std::atomic<uint64_t> ended{0};
+
+  std::atomic<uint64_t> forced{0};
+  std::atomic<uint64_t> live_objects{0};
+  std::atomic<uint64_t> goal{kLeastHeap};
+  std::atomic<int64_t> stopping_ns{0};
+  std::atomic<int64_t> max_stopping_ns{0};
+  std::atomic<int64_t> stopped_ns{0};
+  std::atomic<int64_t> max_stopped_ns{0};
+  std::atomic<int64_t> total_stopped_ns{0};
+  std::atomic<int64_t> pauses[kPauses] = {};
+};
+
+constinit Collector gc;
+
+World& TheWorld() {
+  World* world = gc.world.load(std::memory_order_acquire);
+  PLIMSOLL_CHECK(world != nullptr, "gc:: is used before gc::Start");
+  return *world;
+}
+
+// Whether the next mark is beside the program: the marker's faults are those of a stopped world's.
+bool MarksBeside() {
+  return gc.beside && (gc.fault == Fault::kNone || gc.fault >= internal::kFirstBeside);
+}
+
+// What may be allocated until the next cycle begins, by GOGC and the limit. `taken` is what the
+// heap's spans took beyond their objects when it was marked: pieces too small for what is asked of
+// them.
+uint64_t PlanTrigger(uint64_t live, uint64_t taken) {
+  const int gogc = gc.gogc.load(std::memory_order_relaxed);
+  uint64_t room = UINT64_MAX;
+  if (gogc >= 0) {
+    const auto percent = static_cast<uint64_t>(gogc);
+    room = std::max(live / 100 * percent, kLeastHeap * percent / 100);
+  }
+  const uint64_t limit = gc.heap_limit.load(std::memory_order_relaxed);
+  if (limit != UINT64_MAX) {
+    const uint64_t used = live + taken;
+    const uint64_t left = limit > used ? limit - used : 0;
+    room = std::min(room, std::max({left, live / 100 * kLeastGoGc, uint64_t{256} << 10}));
+  }
+  gc.goal.store(room == UINT64_MAX ? UINT64_MAX : live + room, std::memory_order_relaxed);
+  gc.room.store(room, std::memory_order_relaxed);
+  if (room == UINT64_MAX || !MarksBeside()) return room;
+  // A mark begins before its goal, so that what is allocated meanwhile has room: a quarter more
+  // than last time. Go's bounds: not before 0.7 of the way, not after 0.95.
+  const uint64_t ahead = gc.allocated_beside + gc.allocated_beside / 4;
+  return room - std::clamp(ahead, room / 20, room / 10 * 3);
+}
+
+// What one cycle hands from frame to frame.
+struct Cycle {
+  World* world;
+  uint64_t heap_bytes;  // before it
+  uintptr_t sp = 0;     // the running stack's, below the registers that were spilled
+  uint64_t live_bytes = 0;
+  uint64_t live_objects = 0;
+};
+
+void VisitAllRoots(void* arg, void (*on_root)(uintptr_t, void*), void* to, RangeSink& sink) {
+  auto& cycle = *static_cast<Cycle*>(arg);
+  internal::VisitRoots(on_root, to, sink);
+  cycle.world->ScanStacks(cycle.sp, sink);
+}
+
+// A helper's thread.
+void* Help(void*) {
+  internal::Marker marker(gc.pool);
+  for (uint32_t round = 0;;) {
+    round = gc.pool.AwaitRound(round);
+    marker.TakeAndDrain(/*working=*/false);
+  }
+}
+
+void MakeHelpers(World& world) {
+  constexpr int kMost = 8;
+  const int wanted = gc.markers > 0 ? gc.markers : std::min(world.Procs(), kMost);
+  while (gc.helpers + 1 < wanted && world.StartHelper(&Help)) ++gc.helpers;
+}
+
+// Hands roots to the marker, but for those that a fault hides.
+class FaultySink final : public RangeSink {
+ public:
+  FaultySink(internal::Marker& marker, Fault fault) : marker_(marker), fault_(fault) {}
+  void Scan(uintptr_t lo, uintptr_t hi) override {
+    if (fault_ == Fault::kMissedStack || fault_ == Fault::kMissedRange) return;
+    if (fault_ == Fault::kHalfStack) hi = lo + (hi - lo) / 2;
+    marker_.Scan(lo, hi);
+  }
+
+ private:
+  internal::Marker& marker_;
+  const Fault fault_;
+};
+
+// Changes the mark of the first object with pointers that has another one.
+void SetOneMark(bool marked) {
+  struct Search {
+    bool marked;
+    bool done = false;
+  } search{marked};
+  alloc::ForEachObject(
+      [](const alloc::Object& o, void* arg) {
+        auto& s = *static_cast<Search*>(arg);
+        if (s.done || alloc::IsMarked(o) == s.marked ||
+            o.span->shape->layout.kind == alloc::Layout::Kind::kNoscan) {
+          return;
+        }
+        if (s.marked) {
+          (void)alloc::Mark(o);
+        } else {
+          alloc::Unmark(o);
+        }
+        s.done = true;
+      },
+      &search);
+}
+
+void MarkAll(Cycle& cycle) {
+  alloc::BeginMark();
+  if (gc.fault == Fault::kStaleMark) SetOneMark(true);
+  if (gc.verify) alloc::CheckCollectedInvariants();
+  static constexpr auto kOnRoot = [](uintptr_t address, void* to) {
+    static_cast<internal::Marker*>(to)->Root(address);
+  };
+  // Threads that are not stopped may move a pointer from a Root that is yet to be looked at to one
+  // that was; once all were looked at, what they hold was found or noted.
+  internal::OpenBarrier();
+  const auto drain = [](internal::Marker& marker) {
+    marker.Drain();
+    internal::CloseBarrier();
+    internal::TakeNotes(kOnRoot, &marker);
+    marker.Drain();
+  };
+  internal::MarkPool::Sum marked;
+  if (gc.helpers > 0 && cycle.heap_bytes >= gc.share_from && gc.fault == Fault::kNone) {
+    internal::Marker marker(gc.pool);
+    gc.pool.Open();
+    VisitAllRoots(&cycle, kOnRoot, &marker, marker);
+    drain(marker);
+    marker.TakeAndDrain(/*working=*/true);
+    marked = gc.pool.Total();
+  } else {
+    internal::Marker marker(gc.fault);
+    FaultySink sink(marker, gc.fault);
+    VisitAllRoots(&cycle, kOnRoot, &marker,
+                  gc.fault == Fault::kNone ? static_cast<RangeSink&>(marker) : sink);
+    drain(marker);
+    marked = marker.marked();
+  }
+  if (gc.fault == Fault::kFreeMarked) SetOneMark(false);
+  if (gc.checkmark) internal::CheckMarks(&VisitAllRoots, &cycle);
+  if (gc.verify) internal::VerifyHeap();
+  cycle.live_bytes = marked.bytes;
+  cycle.live_objects = marked.objects;
+  alloc::EndMark(marked.bytes);
+}
+
+// Runs f with every callee-saved register on the stack, at or above the address it is given. Others
+// are dead across the call.
+[[gnu::noinline]] void BelowTheRegisters(Cycle& cycle, void (*f)(Cycle&)) {
+  cycle.sp = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
+  f(cycle);
+  asm volatile("" : : : "memory");  // no tail call: the frame above stays
+}
+[[gnu::noinline]] void SpillAnd(Cycle& cycle, void (*f)(Cycle&)) {
+  __builtin_unwind_init();
+  BelowTheRegisters(cycle, f);
+  asm volatile("" : : : "memory");
+}
+
+void Raise(std::atomic<int64_t>& max, int64_t value) {
+  if (value > max.load(std::memory_order_relaxed)) max.store(value, std::memory_order_relaxed);
+}
+
+double Millis(int64_t ns) { return static_cast<double>(ns) / 1e6; }
+
+// Go's line: "gc 1 @0.012s 2%: 0.018+1.2+0.004 ms clock, 0.036+0.1/0.5/0.7+0.008 ms cpu, 4->5->1
+// MB, 5 MB goal, 0 MB stacks, 0 MB globals, 2 P". Clock: the first pause, marking beside the
+// program, the last pause. CPU: the pauses times P; assists, background, idle. A cycle in a stopped
+// world has all of it in the last pause. Behind Go's fields: of the two pauses, how long it took to
+// stop the world.
+struct TraceLine {
+  uint64_t number;
+  bool forced;
+  int64_t begun_ns, start_ns, beside_ns, end_ns;
+  int64_t start_stopping_ns, end_stopping_ns;
+  int64_t assist_ns, background_ns, idle_ns;
+  uint64_t before, at_end, live, goal;
+};
+void Trace(const TraceLine& t, World& world) {
+  char line[320];
+  const int procs = world.Procs();
+  const int64_t run = std::max<int64_t>(1, world.NowNanos() - gc.started_ns);
+  const int64_t used = gc.total_stopped_ns.load(std::memory_order_relaxed) * procs +
+                       gc.background_ns.load(std::memory_order_relaxed) +
+                       gc.idle_ns.load(std::memory_order_relaxed) +
+                       gc.assist_ns.load(std::memory_order_relaxed);
+  const double percent = 100.0 * static_cast<double>(used) / static_cast<double>(run * procs);
+  const int n = std::snprintf(
+      line, sizeof line,
+      "gc %llu @%.3fs %.0f%%: %.3f+%.3g+%.3f ms clock, %.3f+%.3g/%.3g/%.3g+%.3f ms cpu, "
+      "%llu->%llu->%llu MB, %llu MB goal, 0 MB stacks, 0 MB globals, %d P%s, to stop: %.3f+%.3f "
+      "ms\n",
+      static_cast<unsigned long long>(t.number),
+      static_cast<double>(t.begun_ns - gc.started_ns) / 1e9, percent, Millis(t.start_ns),
+      Millis(t.beside_ns), Millis(t.end_ns), Millis(t.start_ns * procs), Millis(t.assist_ns),
+      Millis(t.background_ns), Millis(t.idle_ns), Millis(t.end_ns * procs),
+      static_cast<unsigned long long>(t.before >> 20),
+      static_cast<unsigned long long>(t.at_end >> 20),
+      static_cast<unsigned long long>(t.live >> 20), static_cast<unsigned long long>(t.goal >> 20),
+      procs, t.forced ? " (forced)" : "", Millis(t.start_stopping_ns), Millis(t.end_stopping_ns));
+  base::RawWrite(2, std::string_view(line, static_cast<size_t>(std::max(0, n))));
+}
+
+// A pause: asked for at t0, complete at t1, over at t2.
+void CountPause(int64_t t0, int64_t t1, int64_t t2) {
+  gc.stopping_ns.store(t1 - t0, std::memory_order_relaxed);
+  gc.stopped_ns.store(t2 - t1, std::memory_order_relaxed);
+  Raise(gc.max_stopping_ns, t1 - t0);
+  Raise(gc.max_stopped_ns, t2 - t1);
+  gc.total_stopped_ns.fetch_add(t2 - t0, std::memory_order_relaxed);
+  const uint64_t n = gc.pause_count.load(std::memory_order_relaxed) + 1;
+  gc.pauses[n % kPauses].store(t2 - t0, std::memory_order_relaxed);
+  gc.pause_count.store(n, std::memory_order_release);  // pairs with RecentPauses()
+}
+
+// Before the world is stopped for a cycle's beginning.
+void Prepare(World& world) {
+  while (alloc::SweepSome(256)) {
+  }
+  gc.heap_limit.store(world.HeapLimit(alloc::GetCollectedStats().held), std::memory_order_relaxed);
+}
+
+void EndCycle(World& world, uint64_t number, bool forced) {
+  if (forced) gc.forced.fetch_add(1, std::memory_order_relaxed);
+  gc.ended.store(number, std::memory_order_release);
+  gc.running.store(false, std::memory_order_release);  // pairs with TryBegin()
+  world.Sweep();
+}
+
+// Requires: this goroutine has set gc.running.
+void RunStopped(bool forced) {
+  World& world = TheWorld();
+  const uint64_t number = gc.begun.fetch_add(1, std::memory_order_acq_rel) + 1;
+  Prepare(world);
+  MakeHelpers(world);
+  const int64_t t0 = world.NowNanos();
+  world.Stop();
+  const int64_t t1 = world.NowNanos();
+  const alloc::CollectedStats s = alloc::GetCollectedStats();
+  const uint64_t before = s.live_after_mark + s.since_mark;
+  const uint64_t goal = gc.goal.load(std::memory_order_relaxed);
+  Cycle cycle{&world, before};
+  SpillAnd(cycle, &MarkAll);
+  const uint64_t taken = s.span_bytes > before ? s.span_bytes - before : 0;
+  gc.taken.store(taken, std::memory_order_relaxed);
+  alloc::SetTrigger(PlanTrigger(cycle.live_bytes, taken));
+  gc.live_objects.store(cycle.live_objects, std::memory_order_relaxed);
+  const int64_t t2 = world.NowNanos();
+  CountPause(t0, t1, t2);
+  world.Start();
+  EndCycle(world, number, forced);
+  if (gc.trace) {
+    Trace({number, forced, t0, t1 - t0, 0, t2 - t1, t1 - t0, 0, 0, 0, 0, before, before,
+           cycle.live_bytes, goal},
+          world);
+  }
+}
+
+// --- A mark beside the program: DESIGN.md, whose numbers are cited here.
+
+// A fault: interrupted mutators are scanned as all others.
+class SlotsMissed final : public RangeSink {
+ public:
+  explicit SlotsMissed(RangeSink& to) : to_(to) {}
+  void Scan(uintptr_t lo, uintptr_t hi) override { to_.Scan(lo, hi); }
+
+ private:
+  RangeSink& to_;
+};
+
+// Its start, with the world stopped: the snapshot.
+void TakeRoots(Cycle& cycle) {
+  alloc::BeginMark();
+  if (gc.verify) alloc::CheckCollectedInvariants();
+  if (gc.checkmark) internal::TakeSnapshot(&VisitAllRoots, &cycle);
+  alloc::SetAllocateBlack(gc.fault != Fault::kAllocatesWhite);
+  gc.crew.Open([] { return TheWorld().Procs() == 1; });
+  internal::SetBarrierFault(gc.fault == Fault::kNoBarrier   ? internal::BarrierFault::kSilent
+                            : gc.fault == Fault::kShadesNew ? internal::BarrierFault::kShadesNew
+                            : gc.fault == Fault::kShadedNotScanned
+                                ? internal::BarrierFault::kNotScanned
+                                : internal::BarrierFault::kNone);
+  internal::OpenBarrier();  // before the roots are looked at: see Kept()
+  gc.crew.WithEmptyMarker(
+      [](internal::Marker& marker, void* arg) {
+        SlotsMissed missed(marker);
+        VisitAllRoots(
+            arg,
+            [](uintptr_t address, void* to) { static_cast<internal::Marker*>(to)->Root(address); },
+            &marker,
+            gc.fault == Fault::kInterruptedMissed ? static_cast<RangeSink&>(missed) : marker);
+      },
+      &cycle);
+}
+
+bool TryEndMark();
+
+// A goroutine that marks for the collector, until the mark is over.
+void MarkInBackground() {
+  World& world = TheWorld();
+  const uint64_t number = gc.begun.load(std::memory_order_acquire);
+  const auto over = [number] { return gc.ended.load(std::memory_order_acquire) >= number; };
+  while (!over()) {
+    if (gc.phase.load(std::memory_order_acquire) != Phase::kMarking) {
+      world.AwaitWork();
+      continue;
+    }
+    const int64_t t0 = world.NowNanos();
+    const int64_t spent = gc.background_ns.load(std::memory_order_relaxed) - gc.mark.background_ns;
+    const bool had_its_share = spent * 4 >= (t0 - gc.mark.marking_ns) * world.Procs();
+    if (world.GiveWay(had_its_share)) continue;
+    if (!gc.crew.Step(gc.step_bytes)) {
+      if (!TryEndMark()) world.AwaitWork();
+      continue;
+    }
+    (had_its_share ? gc.idle_ns : gc.background_ns)
+        .fetch_add(world.NowNanos() - t0, std::memory_order_relaxed);
+  }
+}
+
+// Requires: this goroutine has set gc.running.
+void BeginBeside(bool forced) {
+  World& world = TheWorld();
+  Beside& mark = gc.mark;
+  const uint64_t number = gc.begun.fetch_add(1, std::memory_order_acq_rel) + 1;
+  Prepare(world);
+  const int64_t t0 = world.NowNanos();
+  world.Stop();
+  const int64_t t1 = world.NowNanos();
+  const alloc::CollectedStats s = alloc::GetCollectedStats();
+  Cycle cycle{&world, s.live_after_mark + s.since_mark};
+  SpillAnd(cycle, &TakeRoots);
+  mark.number = number;
+  mark.forced = forced;
+  mark.begun_ns = t0;
+  mark.heap_bytes = cycle.heap_bytes;
+  mark.since_mark = alloc::BytesSinceMark();
+  mark.goal = gc.goal.load(std::memory_order_relaxed);
+  mark.taken = s.span_bytes > cycle.heap_bytes ? s.span_bytes - cycle.heap_bytes : 0;
+  // What was live is likely to be live again; of a first cycle nothing is known.
+  mark.work = s.live_after_mark > 0 ? s.live_after_mark : cycle.heap_bytes;
+  mark.background_ns = gc.background_ns.load(std::memory_order_relaxed);
+  mark.idle_ns = gc.idle_ns.load(std::memory_order_relaxed);
+  mark.assist_ns = gc.assist_ns.load(std::memory_order_relaxed);
+  const int64_t t2 = world.NowNanos();
+  mark.start_ns = t2 - t0;
+  mark.stopping_ns = t1 - t0;
+  mark.marking_ns = t2;
+  CountPause(t0, t1, t2);
+  gc.phase.store(Phase::kMarking, std::memory_order_release);
+  world.Start();
+  constexpr int kMost = 8;
+  const int wanted = gc.markers > 0 ? gc.markers : std::min(world.Procs(), kMost);
+  int begun = 0;
+  while (begun < wanted && world.Begin(&MarkInBackground)) ++begun;
+  if (begun == 0) MarkInBackground();
+}
+
+// In the stopped world of an end: true when everything is marked.
+bool MarkTheRest(size_t budget) {
+  // (5): who is stopped within a step holds grey objects.
+  if (gc.crew.Busy()) return false;
+  internal::CloseBarrier();
+  for (; budget > 0; budget -= std::min(budget, gc.step_bytes)) {
+    if (!gc.crew.Step(gc.step_bytes) && gc.crew.Done()) return true;
+  }
+  if (gc.crew.Done()) return true;
+  internal::ReopenBarrier();
+  return false;
+}
+
+// Ends the mark if nothing is grey any more. False: there is more to do, or another ends it.
+bool TryEndMark() {
+  if (gc.phase.load(std::memory_order_acquire) != Phase::kMarking || !gc.crew.Done()) return false;
+  if (gc.ending.exchange(true, std::memory_order_acq_rel)) return false;
+  World& world = TheWorld();
+  // Another may have ended it, and the next have begun.
+  if (gc.phase.load(std::memory_order_acquire) != Phase::kMarking || !gc.crew.Done()) {
+    gc.ending.store(false, std::memory_order_release);
+    return false;
+  }
+  const Beside mark = gc.mark;
+  constexpr size_t kBudget = 256 << 10;
+  for (int attempt = 0;; ++attempt) {
+    const int64_t t0 = world.NowNanos();
+    world.Stop();
+    const int64_t t1 = world.NowNanos();
+    // More each time: it comes to an end, whatever the program does.
+    if (!MarkTheRest(kBudget << std::min(attempt, 20))) {
+      gc.restarts.fetch_add(1, std::memory_order_relaxed);
+      CountPause(t0, t1, world.NowNanos());
+      world.Start();
+      while (!gc.crew.Done()) {
+        if (!gc.crew.Step(gc.step_bytes)) world.AwaitWork();
+      }
+      continue;
+    }
+    alloc::FlushCaches();
+    const uint64_t allocated = alloc::BytesSinceMark() - mark.since_mark;
+    const internal::Shaded shaded = internal::ShadedTotal();
+    const uint64_t live = gc.crew.marked_bytes() + shaded.bytes + allocated;
+    if (gc.checkmark) {
+      internal::CheckSnapshot();
+      internal::CheckMarks(
+          [](void*, void (*on_root)(uintptr_t, void*), void* to, RangeSink&) {
+            // Of what is not precise a snapshot is the only measure.
+            struct Nothing final : RangeSink {
+              void Scan(uintptr_t, uintptr_t) override {}
+            } nothing;
+            internal::VisitRoots(on_root, to, nothing);
+          },
+          nullptr);
+    }
+    if (gc.verify) internal::VerifyHeap();
+    gc.live_objects.store(gc.crew.marked_objects() + shaded.objects + alloc::BlackObjects(),
+                          std::memory_order_relaxed);
+    alloc::EndMark(live);
+    alloc::SetAllocateBlack(false);
+    gc.allocated_beside = allocated;
+    gc.taken.store(mark.taken, std::memory_order_relaxed);
+    alloc::SetTrigger(PlanTrigger(live, mark.taken));
+    gc.phase.store(Phase::kOff, std::memory_order_release);
+    const int64_t t2 = world.NowNanos();
+    CountPause(t0, t1, t2);
+    const TraceLine line{mark.number,
+                         mark.forced,
+                         mark.begun_ns,
+                         mark.start_ns,
+                         t0 - mark.marking_ns,
+                         t2 - t0,
+                         mark.stopping_ns,
+                         t1 - t0,
+                         gc.assist_ns.load(std::memory_order_relaxed) - mark.assist_ns,
+                         gc.background_ns.load(std::memory_order_relaxed) - mark.background_ns,
+                         gc.idle_ns.load(std::memory_order_relaxed) - mark.idle_ns,
+                         mark.heap_bytes,
+                         mark.heap_bytes + allocated,
+                         live,
+                         mark.goal};
+    world.Start();
+    gc.ending.store(false, std::memory_order_release);
+    EndCycle(world, mark.number, mark.forced);
+    if (gc.trace) Trace(line, world);
+    return true;
+  }
+}
+
+// Keeps who allocates from outrunning the mark: bytes marked keep pace with bytes allocated, such
+// that all is marked when the goal is reached.
+void Assist() {
+  World& world = TheWorld();
+  constexpr int kMostSteps = 4;
+  const Beside& mark = gc.mark;  // as it is while the phase is kMarking
+  const uint64_t number = mark.number;
+  const uint64_t runway =
+      std::max(mark.goal > mark.heap_bytes ? mark.goal - mark.heap_bytes : 0, uint64_t{256} << 10);
+  int64_t began = 0;
+  for (int steps = 0; gc.phase.load(std::memory_order_acquire) == Phase::kMarking &&
+                      gc.ended.load(std::memory_order_acquire) < number;) {
+    const uint64_t allocated = alloc::BytesSinceMark() - mark.since_mark;
+    const bool far_beyond = mark.goal != UINT64_MAX && allocated > runway + runway / 8;
+    if (allocated < runway) {
+      const double due = static_cast<double>(mark.work) * static_cast<double>(allocated) /
+                         static_cast<double>(runway);
+      if (static_cast<double>(gc.crew.marked_bytes()) >= due) break;
+    }
+    if (steps >= kMostSteps && !far_beyond) break;
+    if (began == 0) began = world.NowNanos();
+    if (gc.crew.Step(gc.step_bytes)) {
+      ++steps;
+      continue;
+    }
+    if (TryEndMark() || !far_beyond) break;
+    // Others hold what is left.
+    gc.assist_ns.fetch_add(world.NowNanos() - began, std::memory_order_relaxed);
+    began = 0;
+    world.AwaitWork();
+  }
+  if (began != 0) gc.assist_ns.fetch_add(world.NowNanos() - began, std::memory_order_relaxed);
+}
+
+// Requires: this goroutine has set gc.running.
+void RunCycle(bool forced) {
+  if (MarksBeside()) {
+    BeginBeside(forced);
+  } else {
+    RunStopped(forced);
+  }
+}
+
+bool TryBegin() { return !gc.running.exchange(true, std::memory_order_acq_rel); }
+
+void OnTrigger(size_t) {
+  if (gc.phase.load(std::memory_order_acquire) == Phase::kMarking) {
+    Assist();
+    return;
+  }
+  if (TryBegin()) {
+    RunCycle(false);
+    return;
+  }
+  // Another runs the cycle, and the kernel may not let it run while it lets us: an eighth beyond
+  // the goal is what there is until it has stopped the world.
+  const uint64_t ended = gc.ended.load(std::memory_order_acquire);
+  const uint64_t room = gc.room.load(std::memory_order_relaxed);
+  while (alloc::BytesSinceMark() / 9 >= room / 8 &&
+         gc.ended.load(std::memory_order_acquire) == ended &&
+         gc.phase.load(std::memory_order_acquire) == Phase::kOff &&
+         gc.running.load(std::memory_order_acquire)) {
+    TheWorld().Yield();
+  }
+}
+
+}  // namespace
+
+void Start(World& world, const Options& options) {
+  PLIMSOLL_CHECK(gc.world.load(std::memory_order_relaxed) == nullptr, "gc::Start was called twice");
+  gc.gogc.store(options.gogc, std::memory_order_relaxed);
+  gc.trace = options.trace;
+  gc.checkmark = options.checkmark;
+  gc.verify = options.verify;
+  gc.markers = options.markers;
+  gc.beside = options.beside;
+  gc.step_bytes = options.step_bytes;
+  gc.share_from = options.share_from;
+  if (options.fault != nullptr) {
+    gc.fault = internal::FaultByName(options.fault);
+    PLIMSOLL_CHECK(gc.fault != Fault::kNone, "gcfault=", base::Quoted{options.fault},
+                   " is no fault");
+  }
+  gc.started_ns = world.NowNanos();
+  gc.world.store(&world, std::memory_order_release);
+  alloc::SetCollectedHooks({.check = [] { TheWorld().CheckMutator(); },
+                            .need_cache = [] { TheWorld().NeedCache(); },
+                            .trigger = &OnTrigger});
+  alloc::SetTrigger(PlanTrigger(0, 0));
+}
+
+void Collect() {
+  World& world = TheWorld();
+  // One that runs already may have missed what this caller has just let go.
+  const uint64_t begun = gc.begun.load(std::memory_order_acquire);
+  while (gc.ended.load(std::memory_order_acquire) <= begun) {
+    if (gc.phase.load(std::memory_order_acquire) == Phase::kMarking) {
+      // Who waits for it marks.
+      if (!gc.crew.Step(gc.step_bytes) && !TryEndMark()) world.AwaitWork();
+    } else if (TryBegin()) {
+      RunCycle(true);
+    } else {
+      world.Yield();
+    }
+  }
+}
+
+int SetGoGc(int percent) {
+  const int old = gc.gogc.exchange(percent, std::memory_order_relaxed);
+  alloc::SetTrigger(PlanTrigger(alloc::GetCollectedStats().live_after_mark,
+                                gc.taken.load(std::memory_order_relaxed)));
+  return old;
+}
+
+Stats GetStats() {
+  const alloc::CollectedStats a = alloc::GetCollectedStats();
+  Stats s;
+  s.cycles = gc.ended.load(std::memory_order_acquire);
+  s.forced = gc.forced.load(std::memory_order_relaxed);
+  s.live_bytes = a.live_after_mark;
+  s.live_objects = gc.live_objects.load(std::memory_order_relaxed);
+  s.heap_bytes = a.live_after_mark + a.since_mark;
+  s.goal_bytes = gc.goal.load(std::memory_order_relaxed);
+  s.limit_bytes = gc.heap_limit.load(std::memory_order_relaxed);
+  s.allocated_bytes = a.allocated_total;
+  s.span_bytes = a.span_bytes;
+  s.roots = internal::RootCount();
+  s.stopping_ns = gc.stopping_ns.load(std::memory_order_relaxed);
+  s.max_stopping_ns = gc.max_stopping_ns.load(std::memory_order_relaxed);
+  s.stopped_ns = gc.stopped_ns.load(std::memory_order_relaxed);
+  s.max_stopped_ns = gc.max_stopped_ns.load(std::memory_order_relaxed);
+  s.total_stopped_ns = gc.total_stopped_ns.load(std::memory_order_relaxed);
+  s.background_ns = gc.background_ns.load(std::memory_order_relaxed);
+  s.idle_ns = gc.idle_ns.load(std::memory_order_relaxed);
+  s.assist_ns = gc.assist_ns.load(std::memory_order_relaxed);
+  s.restarts = gc.restarts.load(std::memory_order_relaxed);
+  return s;
+}
+
+size_t RecentPauses(int64_t* ns, size_t n) {
+  const uint64_t last = gc.pause_count.load(std::memory_order_acquire);
+  const size_t have = std::min({n, static_cast<size_t>(last), kPauses});
+  for (size_t i = 0; i < have; ++i) {
+    ns[i] = gc.pauses[(last - i) % kPauses].load(std::memory_order_relaxed);
+  }
+  return have;
+}
+
+namespace internal {
+
+void SetFault(Fault fault) { gc.fault = fault; }
+
+namespace {
+
+[[noreturn]] void ReportUnscanned(const void* self) {
+  base::Fatal("gc: a gc::Ptr at ", base::Hex(self),
+              " is in memory that the collector does not scan: use gc::Root or gc::Global");
+}
+
+}  // namespace
+
+void ProbeMutator() {
+  if (World* world = gc.world.load(std::memory_order_acquire)) world->CheckMutator();
+}
+
+void ProbePtr(const void* self) {
+  World* world = gc.world.load(std::memory_order_acquire);
+  if (world == nullptr) return;  // a static's constructor, or a test without a collector
+  const auto at = reinterpret_cast<uintptr_t>(self);
+  alloc::Object o;
+  if (!alloc::FindObject(at, &o)) {
+    if (world->OnStack(self) || InRange(at)) return;
+    ReportUnscanned(self);
+  }
+  const alloc::Layout& layout = o.span->shape->layout;
+  if (layout.kind == alloc::Layout::Kind::kTraced) return;
+  const uintptr_t word = (at - o.base()) / sizeof(uintptr_t);
+  const uintptr_t in_element = word % layout.element_words;
+  if (layout.kind == alloc::Layout::Kind::kMask && at % sizeof(uintptr_t) == 0 &&
+      (layout.mask[in_element / 64] >> (in_element % 64) & 1) != 0) {
+    return;
+  }
+  base::Fatal("gc: a gc::Ptr at word ", word, " of a ", o.bytes(), "-byte ", layout.name,
+              " is not in its GC_FIELDS");
+}
+
+void ProbeTarget(const void* target) {
+  if (target == nullptr) return;
+  World* world = gc.world.load(std::memory_order_acquire);
+  if (world == nullptr) return;
+  alloc::Object o;
+  if (alloc::FindObject(reinterpret_cast<uintptr_t>(target), &o)) return;
+  base::Fatal("gc: a gc::Ptr or gc::Root is to hold ", base::Hex(target),
+              ", which is no object of the collected heap");
+}
+
+void ProbeRoot(const void* self) {
+  alloc::Object o;
+  if (!alloc::FindObject(reinterpret_cast<uintptr_t>(self), &o)) return;
+  base::Fatal("gc: a gc::Root at ", base::Hex(self), " is in a collected ",
+              o.span->shape->layout.name, ": use gc::Ptr");
+}
+
+}  // namespace internal
+}  // namespace plimsoll::gc

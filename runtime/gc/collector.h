@@ -1,0 +1,86 @@
+// The collector: finds what is reachable, and frees the rest.
+//
+//   gc::Start(world, {.gogc = 100});         // the wiring, once, before anything is collected
+//   gc::Collect();                           // a full cycle, now
+//   gc::Stats s = gc::GetStats();
+//
+// When:     a cycle runs when as much was allocated since the last one as GOGC percent of what was
+//           live then (at least 4 MiB times GOGC / 100), and on Collect().
+// Limit:    what the world's HeapLimit() leaves: cycles then come sooner, also with GOGC=off; but
+// never
+//           sooner than after a twentieth of what is live was allocated. A heap that is over its
+//           limit with everything live works on, and the limit yields.
+// Pause:    the world is stopped twice in a cycle: to scan stacks and roots, about a nanosecond for
+//           each byte of them, and to end it. Marking and sweeping are done while the world runs.
+//           Who allocates faster than is marked marks too (an assist), about 64 KiB at a time.
+//           With `beside` off the world is stopped for the whole of marking.
+// Threads:  Collect from any goroutine; two at once share what they can: each returns after a
+//           cycle that began after its call.
+// Memory:   none of malloc's within a cycle.
+#ifndef PLIMSOLL_RUNTIME_GC_COLLECTOR_H_
+#define PLIMSOLL_RUNTIME_GC_COLLECTOR_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "plimsoll/runtime/gc/world.h"
+
+namespace plimsoll::gc {
+
+struct Options {
+  int gogc = 100;          // percent; below 0: no cycle but by Collect() and by the limit
+  bool trace = false;      // a line for each cycle, as Go's gctrace=1
+  bool checkmark = false;  // verify.h
+  bool verify = false;
+  const char* fault = nullptr;   // fault.h
+  bool beside = true;            // marks beside the program
+  size_t step_bytes = 64 << 10;  // so much is marked at a time there
+  int markers = 0;               // at once; 0: as many as there are Ps, at most 8
+  // A heap of less is marked by one: before a helper has woken up.
+  uint64_t share_from = 1 << 20;
+};
+
+// Joins the collector to its world. Once; the world is for ever.
+void Start(World& world, const Options& options);
+
+// One whole cycle.
+void Collect();
+
+// Changes GOGC; returns what it was.
+int SetGoGc(int percent);
+
+struct Stats {
+  uint64_t cycles = 0;
+  uint64_t forced = 0;      // of them by Collect()
+  uint64_t live_bytes = 0;  // after the last cycle
+  uint64_t live_objects = 0;
+  uint64_t heap_bytes = 0;       // live, and allocated since
+  uint64_t goal_bytes = 0;       // heap_bytes at which the next cycle begins
+  uint64_t limit_bytes = 0;      // HeapLimit() as the last cycle saw it; UINT64_MAX: none
+  uint64_t allocated_bytes = 0;  // ever
+  uint64_t span_bytes = 0;       // of memory, objects' and free ones'
+  uint64_t roots = 0;            // Root objects
+  int64_t stopping_ns = 0;       // to stop the world: the last cycle's, and the longest
+  int64_t max_stopping_ns = 0;
+  int64_t stopped_ns = 0;  // from stopped to started
+  int64_t max_stopped_ns = 0;
+  int64_t total_stopped_ns = 0;
+  // Marking beside the program: in all, by goroutines of the collector in their share of the CPUs,
+  // in time that nobody wanted, and by those who allocate.
+  int64_t background_ns = 0;
+  int64_t idle_ns = 0;
+  int64_t assist_ns = 0;
+  uint64_t restarts = 0;  // ends that found more to mark
+};
+Stats GetStats();
+
+// Pauses (stopping and stopped) of the last cycles, newest first; two of each that marked beside
+// the program, or more where the end was tried again. At most `n`. Returns how many.
+size_t RecentPauses(int64_t* ns, size_t n);
+
+// The compiler keeps `p` alive up to here.
+inline void keep_alive(const void* p) { asm volatile("" : : "r"(p) : "memory"); }
+
+}  // namespace plimsoll::gc
+
+#endif  // PLIMSOLL_RUNTIME_GC_COLLECTOR_H_

@@ -1,0 +1,122 @@
+// The Marker turns roots into marks: what is reached is marked, what is marked is scanned.
+//
+//   Marker marker(fault);
+//   marker.Root(address); marker.Scan(lo, hi);        // whatever the world shows
+//   marker.Drain();
+//   marker.marked().bytes;
+//
+//   pointer found      span's record prefetched       mark set      object prefetched       scanned
+//   ---> found_[16], first in first out ---> Follow ---> MarkStack ---> next_[8] ---> ScanObject
+//   --+ ^ |
+//   +----------------------------------------------------------------------------------------------+
+//
+// Each queue gives a line time to come: a marker waits for memory more than for anything else (Go's
+// takes 120 ns an object, of which the instructions are a tenth).
+//
+// Invariants:
+//   (1) Black: marked and scanned; grey: marked, and in the stack or in next_; white: not marked.
+//   When
+//       Drain returns nothing is grey, and nothing found is left to follow.
+//       With others at work, that holds once the pool, or the crew, says that all are done.
+//   (2) Any word may be followed: what is no address of an object in use is dropped.
+#ifndef PLIMSOLL_RUNTIME_GC_MARKER_H_
+#define PLIMSOLL_RUNTIME_GC_MARKER_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+#include "plimsoll/alloc/collectable.h"
+#include "plimsoll/runtime/gc/fault.h"
+#include "plimsoll/runtime/gc/mark_pool.h"
+#include "plimsoll/runtime/gc/mark_stack.h"
+#include "plimsoll/runtime/gc/world.h"
+
+namespace plimsoll::gc::internal {
+
+class Crew;
+
+class Marker final : public RangeSink, public alloc::TraceSink {
+ public:
+  explicit Marker(Fault fault) : fault_(fault) {}
+  // One of several that share their work.
+  explicit Marker(MarkPool& pool) : pool_(&pool), fault_(Fault::kNone) {}
+  // One of a crew, beside a program that runs. It calls no gc_trace: of a traced object it follows
+  // every word, since its program may be changing what gc_trace would go by.
+  explicit Marker(Crew& crew) : crew_(&crew), fault_(Fault::kNone) {}
+
+  // Follows one word.
+  void Root(uintptr_t address);
+  // RangeSink: follows every aligned word of [lo, hi).
+  void Scan(uintptr_t lo, uintptr_t hi) override;
+  // RangeSink: of a crew, follows the word that each of those words is the address of, too.
+  void ScanInterrupted(uintptr_t lo, uintptr_t hi) override;
+  // TraceSink: follows *word.
+  void Visit(const void* const* word) override;
+
+  // Marks and scans until nothing is grey. With a pool: until nothing is grey here; then the rest
+  // is TakeAndDrain's.
+  void Drain();
+  // Of a crew: as Drain, but for about `bytes` of objects. What it leaves is in its stack. `alone`:
+  // nobody else sets mark bits meanwhile.
+  void DrainSome(size_t bytes, bool alone);
+  // Of a crew: marks what was found, so that what it holds is in its stack.
+  void Settle();
+  bool HasWork() const { return !stack_.empty(); }
+  MarkStack& stack() { return stack_; }
+  // What it has marked since it was last asked.
+  MarkPool::Sum TakeMarked() { return std::exchange(marked_, MarkPool::Sum()); }
+  // Takes work from the pool until the round is over; `working`: this marker has had some in it.
+  void TakeAndDrain(bool working);
+
+  // Alone: all that was marked. With a pool: see MarkPool::Total().
+  MarkPool::Sum marked() const { return marked_; }
+
+ private:
+  static constexpr size_t kFound = 16;
+  static constexpr size_t kNext = 8;
+  struct Found {
+    uintptr_t address;
+    alloc::Span* span;
+  };
+
+  // How it marks: alone, beside others, alone with a fault, beside others and the program, or
+  // beside a program that does not run meanwhile.
+  enum class Way { kAlone, kShared, kFaulty, kBeside, kBesideAlone };
+
+  template <Way kWay>
+  void Find(uintptr_t word);
+  template <Way kWay>
+  void Follow(Found found);
+  template <Way kWay>
+  void ScanObject(Grey grey);
+  template <Way kWay>
+  bool FollowFound();
+  // `budget`, in bytes, for kBeside.
+  template <Way kWay>
+  void DrainAll(size_t budget = 0);
+  // Calls f.operator()<kWay>() for the way of this marker.
+  template <typename F>
+  void InItsWay(F f);
+  // True once in a cycle, at the `nth` time of asking.
+  bool Strikes(Fault fault, uint64_t nth = 1);
+
+  MarkStack stack_;
+  Found found_[kFound] = {};
+  size_t found_at_ = 0;  // the oldest; null where there is none
+  MarkPool::Sum marked_;
+  MarkPool* pool_ = nullptr;
+  Crew* crew_ = nullptr;
+  Fault fault_;
+  uint64_t asked_ = 0;
+};
+
+// Calls f(arg, word) for each word of `grey` that may hold a pointer, in the plain way: for checks.
+void ForEachWord(Grey grey, void (*f)(void* arg, uintptr_t word, uintptr_t at), void* arg);
+
+// The end of what is to be scanned at `grey`.
+uintptr_t EndOf(Grey grey);
+
+}  // namespace plimsoll::gc::internal
+
+#endif  // PLIMSOLL_RUNTIME_GC_MARKER_H_

@@ -1,0 +1,237 @@
+#include "plimsoll/runtime/gc_world.h"
+
+#include <fcntl.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <charconv>
+#include <cstdio>
+#include <cstring>
+#include <optional>
+#include <string_view>
+#include <system_error>
+
+#include "plimsoll/alloc/base/check.h"
+#include "plimsoll/alloc/base/raw_log.h"
+#include "plimsoll/alloc/base/units.h"
+#include "plimsoll/alloc/cache_slot.h"
+#include "plimsoll/alloc/collectable.h"
+#include "plimsoll/alloc/heap.h"
+#include "plimsoll/alloc/stack_trace.h"
+#include "plimsoll/runtime/gc/world.h"
+#include "plimsoll/runtime/go.h"
+#include "plimsoll/runtime/sched/park.h"
+#include "plimsoll/runtime/sched/scheduler.h"
+#include "plimsoll/runtime/sched/stop_world.h"
+#include "plimsoll/runtime/sched/tls.h"
+
+namespace plimsoll {
+namespace {
+
+void ScanBytes(gc::RangeSink& sink, const void* from, size_t bytes) {
+  const auto lo = reinterpret_cast<uintptr_t>(from);
+  sink.ScanInterrupted(lo, lo + bytes);
+}
+
+// The registers of a goroutine that waits in a handler.
+void ScanContext(gc::RangeSink& sink, const void* ucontext, uintptr_t hi) {
+  if (hi != 0) {
+    ScanBytes(sink, ucontext, hi - reinterpret_cast<uintptr_t>(ucontext));
+    return;
+  }
+  const auto* context = static_cast<const ucontext_t*>(ucontext);
+  ScanBytes(sink, &context->uc_mcontext, sizeof context->uc_mcontext);
+#if defined(__x86_64__)
+  // The vector registers lie behind it, by pointer: 512 bytes of FXSAVE, and what XSAVE adds, whose
+  // size the kernel leaves in bytes reserved for software (struct _fpx_sw_bytes).
+  const auto* fp = reinterpret_cast<const char*>(context->uc_mcontext.fpregs);
+  if (fp == nullptr) return;
+  constexpr size_t kLegacy = 512;
+  constexpr size_t kSoftware = 464;
+  constexpr uint32_t kMagic = 0x46505853;  // FP_XSTATE_MAGIC1
+  uint32_t magic, extended;
+  std::memcpy(&magic, fp + kSoftware, sizeof magic);
+  std::memcpy(&extended, fp + kSoftware + 4, sizeof extended);
+  ScanBytes(sink, fp, magic == kMagic && extended >= kLegacy ? extended : kLegacy);
+#endif
+  // On arm64 they lie within uc_mcontext, in its reserved part.
+}
+
+constinit std::atomic<uint64_t> memory_limit{UINT64_MAX};
+
+// Anonymous memory of the process, in bytes; 0: unknown.
+uint64_t AnonymousBytes() {
+  // "size resident shared ...", in machine pages; shared is what has a file behind it.
+  const int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return 0;
+  char text[128];
+  const ssize_t n = read(fd, text, sizeof text - 1);
+  close(fd);
+  if (n <= 0) return 0;
+  text[n] = '\0';
+  unsigned long long size, resident, shared;
+  if (std::sscanf(text, "%llu %llu %llu", &size, &resident, &shared) != 3) return 0;
+  return (resident - std::min(resident, shared)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
+class GoWorld final : public gc::World {
+ public:
+  void Stop() override { sched::StopTheWorld(); }
+  void Start() override { sched::StartTheWorld(); }
+
+  void ScanStacks(uintptr_t sp, gc::RangeSink& sink) override {
+    struct Visit {
+      uintptr_t sp;
+      gc::RangeSink& sink;
+    } visit{sp, sink};
+    sched::ForEachG(
+        [](const sched::GView& g, void* arg) {
+          const Visit& v = *static_cast<Visit*>(arg);
+          if (g.ucontext != nullptr) {
+            v.sink.ScanInterrupted(g.sp, g.hi);
+            ScanContext(v.sink, g.ucontext, g.context_hi);
+          } else {
+            // The collector's own frames hold nothing but what it works on.
+            v.sink.Scan(g.state == sched::GView::State::kCaller ? v.sp : g.sp, g.hi);
+          }
+        },
+        &visit);
+  }
+
+  bool OnStack(const void* address) override {
+    const auto at = reinterpret_cast<uintptr_t>(address);
+    stack::Stack s;
+    return !sched::Stacks().FindGuard(at, &s) && at >= s.lo && at < s.hi;
+  }
+
+  void CheckMutator() override {
+    const sched::MHead* m = sched::CurrentMHead();
+    if (m == nullptr) {
+      base::Fatal(
+          "gc: collected memory is used on a thread that is not the runtime's: only "
+          "gc::Root may be");
+    }
+    if (m->p == nullptr) {
+      base::Fatal(
+          "gc: collected memory is used within a BlockingCall: carry a gc::Root in, and "
+          "use it after");
+    }
+  }
+
+  void NeedCache() override {
+    alloc::CollectedCache* cache = alloc::NewCollectedCache();
+    if (cache == nullptr) base::Fatal("gc: no memory for a thread's cache");
+    alloc::SetCurrentCollectedCache(cache);
+  }
+
+  void Yield() override { sched::Yield(); }
+
+  bool Begin(void (*fn)()) override { return TryGo(fn); }
+
+  bool GiveWay(bool over) override {
+    if (!over || !sched::OthersWait()) return false;
+    sched::Yield();
+    return true;
+  }
+
+  void AwaitWork() override {
+    // Not by yielding: where nobody else is runnable that would take a CPU and its quota.
+    constexpr int64_t kMomentNs = 50'000;
+    sched::WakeClaim claim;
+    (void)sched::ParkUntil(
+        sched::WaitReason::kForceGcIdle, sched::NowNanos() + kMomentNs, claim,
+        [](sched::G*, void*) { return true; }, nullptr);
+  }
+
+  void Sweep() override {
+    // Without one, allocation sweeps what it needs, and the next cycle the rest.
+    (void)TryGo([] {
+      while (alloc::SweepSome(64)) sched::Yield();
+    });
+  }
+
+  bool StartHelper(void* (*fn)(void*)) override { return sched::StartOwnThread(fn, nullptr); }
+
+  uint64_t HeapLimit(uint64_t held) override {
+    const uint64_t limit = memory_limit.load(std::memory_order_relaxed);
+    if (limit == UINT64_MAX) return UINT64_MAX;
+    const uint64_t margin = std::min(limit / 8, MiB(16).value());
+    const uint64_t anonymous = AnonymousBytes();
+    // Pages of the heap that were never touched are held and not in memory: until they are, this is
+    // too small by them.
+    const uint64_t besides = anonymous > held ? anonymous - held : 0;
+    const uint64_t heap = limit > margin + besides ? limit - margin - besides : 1;
+    // Idle pages go back as others are taken.
+    Heap::SetMemoryLimit(ByteCount(heap));
+    return heap;
+  }
+
+  int64_t NowNanos() override { return sched::NowNanos(); }
+  int Procs() override { return sched::GetStats().procs; }
+};
+
+}  // namespace
+
+gc::Options CollectorOptions(const char* gogc, const base::DebugText& debug) {
+  gc::Options options;
+  if (gogc != nullptr && *gogc != '\0') {
+    const std::string_view text = gogc;
+    int percent = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), percent);
+    if (text == "off") {
+      options.gogc = -1;
+    } else if (error == std::errc() && end == text.data() + text.size() && percent >= 0) {
+      options.gogc = percent;
+    } else {
+      base::RawLog("plimsoll: GOGC=", base::Quoted{text},
+                   " is neither a percentage nor off; taken as 100");
+    }
+  }
+  options.trace = debug.Flag("gctrace");
+  options.verify = debug.Flag("verify");
+  options.beside = !debug.Flag("gcstoptheworld");
+  options.checkmark = debug.Flag("checkmark");
+  if (const std::optional<std::string_view> value = debug.Find("gcfault"); value.has_value()) {
+    static char fault[32];  // for the life of the process, as the options are
+    const size_t n = value->size() < sizeof fault ? value->size() : sizeof fault - 1;
+    std::memcpy(fault, value->data(), n);
+    fault[n] = '\0';
+    options.fault = fault;
+  }
+  return options;
+}
+
+void SetCollectorMemoryLimit(uint64_t bytes) {
+  memory_limit.store(bytes, std::memory_order_relaxed);
+}
+
+void StartCollector(const gc::Options& options) {
+  static constinit bool hooked = false;
+  if (!hooked) {
+    hooked = true;
+    alloc::SetStackEndHook([](uintptr_t sp) {
+      stack::Stack s;
+      return !sched::Stacks().FindGuard(sp, &s) && sp >= s.lo && sp < s.hi ? s.hi : 0;
+    });
+    alloc::SetPreemptHooks({.off =
+                                [] {
+                                  if (sched::MHead* m = sched::CurrentMHead()) ++m->no_preempt;
+                                  std::atomic_signal_fence(std::memory_order_seq_cst);
+                                },
+                            .on =
+                                [] {
+                                  std::atomic_signal_fence(std::memory_order_seq_cst);
+                                  sched::MHead* m = sched::CurrentMHead();
+                                  if (m != nullptr && --m->no_preempt == 0 &&
+                                      m->attention.load(std::memory_order_relaxed) != 0) {
+                                    sched::AtSafePoint();
+                                  }
+                                }});
+  }
+  static GoWorld world;
+  gc::Start(world, options);
+}
+
+}  // namespace plimsoll

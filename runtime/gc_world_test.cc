@@ -1,0 +1,458 @@
+#include "plimsoll/runtime/gc_world.h"
+
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdint>
+#include <cstdlib>
+#include <mutex>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "plimsoll/alloc/base/debug_text.h"
+#include "plimsoll/alloc/base/sanitizer.h"
+#include "plimsoll/alloc/stack_trace.h"
+#include "plimsoll/runtime/chan/channel.h"
+#include "plimsoll/runtime/gc/collector.h"
+#include "plimsoll/runtime/gc/make.h"
+#include "plimsoll/runtime/gc/root.h"
+#include "plimsoll/runtime/gc/string.h"
+#include "plimsoll/runtime/gc/vector.h"
+#include "plimsoll/runtime/go.h"
+#include "plimsoll/runtime/sched/blocking_call.h"
+#include "plimsoll/runtime/sched/lock_os_thread.h"
+#include "plimsoll/runtime/sched/park.h"
+#include "plimsoll/runtime/sync/mutex.h"
+#include "plimsoll/runtime/sync/wait_group.h"
+
+namespace plimsoll {
+namespace {
+
+struct Node {
+  uint64_t key = 0;
+  gc::Ptr<Node> left, right;
+  GC_FIELDS(Node, left, right);
+};
+
+// Every node of a tree says what its place is, so that one that was freed and used again shows.
+Node* Tree(uint64_t key, int depth) {
+  Node* n = gc::make<Node>();
+  n->key = key;
+  if (depth > 0) {
+    n->left = Tree(key * 2, depth - 1);
+    n->right = Tree(key * 2 + 1, depth - 1);
+  }
+  return n;
+}
+
+bool IsTree(const Node* n, uint64_t key, int depth) {
+  if (n == nullptr || n->key != key) return false;
+  return depth == 0
+             ? n->left == nullptr && n->right == nullptr
+             : IsTree(n->left, key * 2, depth - 1) && IsTree(n->right, key * 2 + 1, depth - 1);
+}
+
+// TSan's checks take ten times as long, with the world stopped too.
+#ifdef PLIMSOLL_TSAN
+constexpr int kRounds = 500;
+#else
+constexpr int kRounds = 2000;
+#endif
+
+class GcWorldTest : public testing::Test {
+ protected:
+  GcWorldTest() {
+    static const bool started =
+        (StartCollector({.gogc = -1,
+                         .checkmark = true,
+                         .verify = true,
+                         .beside = std::getenv("GC_TEST_STOPPED") == nullptr,
+                         .markers = 3,
+                         .share_from = 0}),
+         true);
+    (void)started;
+  }
+};
+
+TEST_F(GcWorldTest, ParkedGoroutinesKeepWhatTheirStacksHold) {
+  constexpr int kGoroutines = 50;
+  Channel<int> go_on;
+  std::atomic<int> ready{0}, right{0};
+  WaitGroup done;
+  done.Add(kGoroutines);
+  for (int i = 0; i < kGoroutines; ++i) {
+    Go([&, i] {
+      Node* tree = Tree(static_cast<uint64_t>(i) + 1, 5);  // this frame alone holds it
+      ready.fetch_add(1);
+      (void)go_on.Recv();
+      right.fetch_add(IsTree(tree, static_cast<uint64_t>(i) + 1, 5));
+      done.Done();
+    });
+  }
+  while (ready.load() < kGoroutines) Yield();
+  for (int i = 0; i < 3; ++i) {
+    gc::Collect();
+    for (int j = 0; j < 2000; ++j) (void)gc::make<Node>();
+  }
+  EXPECT_GE(gc::GetStats().live_objects, kGoroutines * 63u);
+  go_on.Close();
+  done.Wait();
+  EXPECT_EQ(right.load(), kGoroutines);
+}
+
+TEST_F(GcWorldTest, AClosureOfAGoroutineThatHasNotRunYetIsARoot) {
+  WaitGroup done;
+  std::atomic<int> right{0};
+  done.Add(20);
+  for (int i = 0; i < 20; ++i) {
+    Go([&, tree = gc::Ptr<Node>(Tree(7, 3))] {
+      right.fetch_add(IsTree(tree, 7, 3));
+      done.Done();
+    });
+  }
+  gc::Collect();
+  for (int j = 0; j < 2000; ++j) (void)gc::make<Node>();
+  done.Wait();
+  EXPECT_EQ(right.load(), 20);
+}
+
+TEST_F(GcWorldTest, AGoroutineInABlockingCallKeepsItsStack) {
+  std::atomic<bool> within{false}, leave{false}, right{false};
+  WaitGroup done;
+  done.Add(1);
+  Go([&] {
+    Node* tree = Tree(3, 6);
+    BlockingCall([&] {
+      within.store(true);
+      while (!leave.load()) {
+      }
+    });
+    right.store(IsTree(tree, 3, 6));
+    done.Done();
+  });
+  while (!within.load()) Yield();
+  gc::Collect();
+  for (int j = 0; j < 5000; ++j) (void)gc::make<Node>();
+  leave.store(true);
+  done.Wait();
+  EXPECT_TRUE(right.load());
+}
+
+TEST_F(GcWorldTest, ValuesInAChannelsBufferAreRoots) {
+  struct Message {
+    int number;
+    gc::Ptr<Node> tree;
+    GC_FIELDS(Message, tree);
+  };
+  Channel<gc::Ptr<Node>> pointers(8);
+  Channel<Message> messages(8);
+  Channel<gc::string> texts;  // unbuffered: from stack to stack
+  WaitGroup sent;
+  sent.Add(1);
+  Go([=, &sent] {
+    for (uint64_t i = 1; i <= 8; ++i) {
+      pointers.Send(Tree(i, 4));
+      messages.Send(Message{static_cast<int>(i), Tree(i, 4)});
+    }
+    sent.Done();
+    for (int i = 0; i < 8; ++i) texts.Send(gc::string("text ") + std::to_string(i));
+  });
+  sent.Wait();
+  gc::Collect();
+  EXPECT_GE(gc::GetStats().live_objects, 16u * 31);
+  for (int j = 0; j < 5000; ++j) (void)gc::make<Node>();
+  for (uint64_t i = 1; i <= 8; ++i) {
+    EXPECT_TRUE(IsTree(*pointers.Recv(), i, 4));
+    const Message m = *messages.Recv();
+    EXPECT_TRUE(IsTree(m.tree, i, 4)) << m.number;
+  }
+  for (int i = 0; i < 8; ++i) {
+    gc::Collect();
+    EXPECT_EQ(texts.Recv()->view(), "text " + std::to_string(i));
+  }
+}
+
+// Everything at once: mutators that migrate, cycles back to back, with both checks on.
+TEST_F(GcWorldTest, MutatorsAndCyclesBackToBack) {
+  constexpr int kMutators = 8;
+  const uint64_t seed = std::random_device()();  // no SCOPED_TRACE: that is the thread's
+  std::atomic<int> wrong{0};
+  std::atomic<int> running{kMutators};
+  WaitGroup done;
+  done.Add(kMutators);
+  for (int m = 0; m < kMutators; ++m) {
+    Go([&, m] {
+      std::mt19937_64 random(seed + static_cast<uint64_t>(m));
+      gc::vector<gc::Ptr<Node>> mine;  // on this stack
+      mine.resize(16);
+      std::vector<gc::Root<Node>> rooted(4);
+      for (int i = 0; i < kRounds; ++i) {
+        const size_t at = random() % 16;
+        if (Node* old = mine[at]; old != nullptr) wrong += !IsTree(old, at + 1, 4);
+        mine[at] = Tree(at + 1, 4);
+        if (i % 16 == 0) rooted[random() % 4] = mine[random() % 16].get();
+        if (i % 64 == 0) {
+          gc::string s = gc::string("text ") + std::to_string(i);
+          Yield();
+          wrong += s.view() != "text " + std::to_string(i);
+          // Large, and longer in the making than a stop takes.
+          (void)gc::make_noscan<char>(100'000);
+        }
+      }
+      for (const gc::Root<Node>& r : rooted) {
+        if (r.get() != nullptr) wrong += !IsTree(r, r->key, 4);
+      }
+      running.fetch_sub(1);
+      done.Done();
+    });
+  }
+  int cycles = 0;
+  while (running.load() > 0) {
+    gc::Collect();
+    ++cycles;
+    Yield();
+  }
+  done.Wait();
+  EXPECT_EQ(wrong.load(), 0) << "seed " << seed;
+  EXPECT_GE(cycles, 2);
+}
+
+// Threads that are not the runtime's are not stopped: they move pointers while Roots are looked at.
+TEST_F(GcWorldTest, AForeignThreadMovesPointersFromRootToRoot) {
+  constexpr size_t kRoots = 20'000;  // between the two, in the table: some 20 us
+  std::vector<gc::Root<Node>> all(kRoots);
+  gc::Root<Node>&first = all.front(), &last = all.back();
+  first = Tree(1, 4);
+  std::atomic<bool> stop{false};
+  std::thread thread([&] {
+    while (!stop.load(std::memory_order_relaxed)) {
+      last = first;
+      first = nullptr;
+      first = last;
+      last = nullptr;
+    }
+  });
+  for (int i = 0; i < 50; ++i) {
+    gc::Collect();
+    // What was lost is used again.
+    for (int j = 0; j < 100; ++j) (void)gc::make<Node>();
+  }
+  stop.store(true);
+  BlockingCall([&] { thread.join(); });
+  EXPECT_TRUE(IsTree(first, 1, 4));
+}
+
+#if defined(__x86_64__) && !defined(PLIMSOLL_TSAN)  // TSan holds signals back
+constinit std::atomic<bool> in_handler{false}, leave_handler{false};
+// Of what its caller had in r13 only the frames on the altstack know, while it runs.
+void ClobberAndWait(int) {
+  asm volatile("xorl %%r13d, %%r13d" : : : "r13");
+  in_handler.store(true);
+  while (!leave_handler.load()) asm volatile("xorl %%r13d, %%r13d" : : : "r13");
+}
+
+// The collector interrupts a handler of the program's that interrupted a goroutine.
+TEST_F(GcWorldTest, ARegisterOfWhoeverIsInAHandlerIsARoot) {
+  struct sigaction action = {}, before;
+  action.sa_handler = &ClobberAndWait;
+  action.sa_flags = SA_ONSTACK;
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGUSR1, &action, &before);
+  in_handler.store(false);
+  leave_handler.store(false);
+  std::atomic<bool> right{false};
+  WaitGroup done;
+  done.Add(1);
+  Go([&] {
+    LockOsThread();  // the signal is for this thread
+    const uintptr_t hidden = ~reinterpret_cast<uintptr_t>(Tree(5, 6));
+    uintptr_t seen;
+    long result = SYS_tgkill;
+    const long process = syscall(SYS_getpid), thread = syscall(SYS_gettid);
+    asm volatile("movq %[hidden], %%r13\n\tnotq %%r13\n\tsyscall\n\tmovq %%r13, %[seen]"
+                 : [seen] "=&r"(seen), "+a"(result)
+                 : [hidden] "r"(hidden), "D"(process), "S"(thread), "d"(static_cast<long>(SIGUSR1))
+                 : "r13", "rcx", "r11", "memory");
+    right.store(IsTree(reinterpret_cast<Node*>(seen), 5, 6));
+    UnlockOsThread();
+    done.Done();
+  });
+  while (!in_handler.load()) Yield();
+  for (int i = 0; i < 2; ++i) gc::Collect();
+  for (int j = 0; j < 5000; ++j) (void)gc::make<Node>();
+  leave_handler.store(true);
+  done.Wait();
+  EXPECT_TRUE(right.load());
+  sigaction(SIGUSR1, &before, nullptr);
+}
+#endif
+
+TEST_F(GcWorldTest, AllocationTriggersCyclesOnAnyGoroutine) {
+  gc::SetGoGc(100);
+  const uint64_t before = gc::GetStats().cycles;
+  WaitGroup done;
+  done.Add(4);
+  for (int g = 0; g < 4; ++g) {
+    Go([&] {
+      for (int i = 0; i < 200; ++i) (void)Tree(1, 9);
+      done.Done();
+    });
+  }
+  done.Wait();
+  gc::SetGoGc(-1);
+  EXPECT_GE(gc::GetStats().cycles, before + 5);
+  EXPECT_LE(gc::GetStats().span_bytes, uint64_t{16} << 20);
+}
+
+TEST_F(GcWorldTest, CollectFromManyGoroutinesEndsForAll) {
+  WaitGroup done;
+  done.Add(10);
+  const uint64_t before = gc::GetStats().cycles;
+  for (int i = 0; i < 10; ++i) {
+    Go([&] {
+      gc::Collect();
+      done.Done();
+    });
+  }
+  done.Wait();
+  EXPECT_GE(gc::GetStats().cycles, before + 1);
+}
+
+#ifndef NDEBUG
+TEST_F(GcWorldTest, CollectedMemoryWithinABlockingCallEndsTheProcess) {
+  EXPECT_EXIT(BlockingCall([] { (void)gc::make<Node>(); }), testing::ExitedWithCode(2),
+              "gc: collected memory is used within a BlockingCall: carry a gc::Root in");
+}
+#endif
+
+// The heap grows and shrinks, and what is live is shared: marks beside it, assists, ends.
+TEST_F(GcWorldTest, AHeapThatManyChangeWhileItIsMarked) {
+  gc::SetGoGc(50);
+  constexpr int kMutators = 6;
+  constexpr int kPlaces = 64;
+  struct Shared {
+    gc::vector<gc::Ptr<Node>> places;
+    GC_FIELDS(Shared, places);
+  };
+  gc::Root<Shared> shared = gc::make<Shared>();
+  shared->places.resize(kPlaces);
+  const uint64_t seed = std::random_device()();
+  std::atomic<int> wrong{0};
+  std::atomic<int> running{kMutators};
+  Channel<gc::Ptr<Node>> handed(4);
+  Mutex mu;  // the program's own order: who takes a tree from a place sees what it was built of
+  WaitGroup done;
+  done.Add(kMutators);
+  const uint64_t cycles = gc::GetStats().cycles;
+  for (int m = 0; m < kMutators; ++m) {
+    Go([&, m, all = gc::Ptr<Shared>(shared.get())] {
+      std::mt19937_64 random(seed + static_cast<uint64_t>(m));
+      for (int i = 0; i < kRounds * 2; ++i) {
+        const size_t at = random() % kPlaces;
+        const auto put = [&](size_t place, Node* value) {
+          std::lock_guard hold(mu);
+          all->places[place] = value;
+        };
+        mu.lock();
+        Node* tree = all->places[at];  // the last that holds it, maybe
+        mu.unlock();
+        switch (random() % 4) {
+          case 0:
+            put(at, Tree(random() % 1000 + 1, 5));
+            break;
+          case 1:
+            put(at, nullptr);
+            if (i % 8 == 0) Yield();
+            if (tree != nullptr) put(random() % kPlaces, tree);
+            break;
+          case 2:
+            if (gc::Ptr<Node> value = tree; tree != nullptr && handed.TrySend(value)) {
+              put(at, nullptr);
+            } else if (auto got = handed.TryRecv(); got.value.has_value()) {
+              put(at, *got.value);
+            }
+            break;
+          default:
+            break;
+        }
+        if (tree != nullptr) wrong += !IsTree(tree, tree->key, 5);
+      }
+      running.fetch_sub(1);
+      done.Done();
+    });
+  }
+  // Cycles by allocation, and between them one after the other.
+  while (running.load() > 0) {
+    gc::Collect();
+    Yield();
+  }
+  done.Wait();
+  gc::SetGoGc(-1);
+  EXPECT_EQ(wrong.load(), 0) << "seed " << seed;
+  EXPECT_GE(gc::GetStats().cycles, cycles + 3);
+}
+
+// How many callers the heap would write down for a sample, `calls` calls down from here.
+[[gnu::noinline]] uint32_t CallersFound(int calls) {
+  uint32_t found = 0;
+  if (calls > 0) {
+    found = CallersFound(calls - 1);
+  } else {
+    alloc::StackTrace trace;
+    trace.Capture();
+    found = trace.depth;
+  }
+  asm volatile("" : "+r"(found));  // no tail call
+  return found;
+}
+
+TEST_F(GcWorldTest, TheHeapFindsItsCallersOnAGoroutinesStack) {
+  WaitGroup done;
+  done.Add(1);
+  uint32_t found = 0;
+  Go([&] {
+    found = CallersFound(8);
+    done.Done();
+  });
+  done.Wait();
+  EXPECT_GE(found, 9u);
+}
+
+TEST(CollectorOptionsTest, ReadsGosVariablesAndOurs) {
+  struct Case {
+    const char *gogc, *debug;
+    int percent;
+    bool trace, verify, checkmark;
+  };
+  const Case kCases[] = {
+      {nullptr, nullptr, 100, false, false, false},
+      {"", "", 100, false, false, false},
+      {"50", "gctrace=1", 50, true, false, false},
+      {"off", "schedtrace=1000,verify=1,checkmark=1", -1, false, true, true},
+      {"0", "gctrace=0,gctrace", 0, false, false, false},
+      {"50%", "gctrace=2", 100, false, false, false},
+      {"-5", ",,verify=1,", 100, false, true, false},
+      {"99999999999", "", 100, false, false, false},
+  };
+  for (const Case& c : kCases) {
+    SCOPED_TRACE(std::string(c.gogc == nullptr ? "null" : c.gogc) + " " +
+                 (c.debug == nullptr ? "null" : c.debug));
+    const gc::Options o =
+        CollectorOptions(c.gogc, base::DebugText(c.debug == nullptr ? "" : c.debug));
+    EXPECT_EQ(o.gogc, c.percent);
+    EXPECT_EQ(o.trace, c.trace);
+    EXPECT_EQ(o.verify, c.verify);
+    EXPECT_EQ(o.checkmark, c.checkmark);
+  }
+  EXPECT_STREQ(CollectorOptions("", base::DebugText("gcfault=flip_mark")).fault, "flip_mark");
+  EXPECT_TRUE(CollectorOptions("", base::DebugText("")).beside);
+  EXPECT_FALSE(CollectorOptions("", base::DebugText("gcstoptheworld=1")).beside);
+}
+
+}  // namespace
+}  // namespace plimsoll

@@ -1,0 +1,518 @@
+// Preemption in place, against code that was not written for it.
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "plimsoll/runtime/go.h"
+#include "plimsoll/runtime/sched/blocking_call.h"
+#include "plimsoll/runtime/sched/park.h"
+#include "plimsoll/runtime/sched/procs.h"
+#include "plimsoll/runtime/sched/scheduler.h"
+#include "plimsoll/runtime/sched/stop_world.h"
+
+extern char** environ;
+
+namespace plimsoll::sched {
+namespace {
+
+// Set before the scheduler starts, so that its handler finds it there.
+std::atomic<int> users_signals{0};
+const bool users_handler = [] {
+  struct sigaction action{};
+  action.sa_handler = [](int) { users_signals.fetch_add(1); };
+  action.sa_flags = SA_RESTART;
+  return sigaction(SIGURG, &action, nullptr) == 0;
+}();
+
+int64_t TestSeconds() {
+  const char* text = getenv("PLIMSOLL_TEST_SECONDS");
+  return text != nullptr ? atoi(text) : 0;
+}
+
+int64_t ThreadCpuNanos() {
+  timespec t;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return t.tv_sec * int64_t{1'000'000'000} + t.tv_nsec;
+}
+
+// How long single steps took, by powers of two with eight parts each.
+struct Histogram {
+  uint64_t counts[64 * 8] = {};
+  uint64_t total = 0;
+
+  void Add(int64_t ns) {
+    const auto v = static_cast<uint64_t>(ns < 8 ? 8 : ns);
+    const int top = std::bit_width(v) - 1;
+    ++counts[top * 8 + static_cast<int>((v >> (top - 3)) & 7)];
+    ++total;
+  }
+  void Add(const Histogram& other) {
+    for (size_t i = 0; i < std::size(counts); ++i) counts[i] += other.counts[i];
+    total += other.total;
+  }
+  double Percentile(double part) const {
+    uint64_t left = static_cast<uint64_t>(static_cast<double>(total) * part);
+    for (size_t i = 0; i < std::size(counts); ++i) {
+      if (counts[i] > left) return static_cast<double>((8 + i % 8) << (i / 8)) / 8.0;
+      left -= counts[i];
+    }
+    return 0;
+  }
+};
+
+// One goroutine's view of itself.
+struct Worker {
+  int id = 0;
+  const std::atomic<bool>* stop = nullptr;
+  std::atomic<uint64_t> steps{0};
+  std::atomic<uint64_t> wrong{0};
+  int64_t cpu_ns = 0;
+  int64_t longest_gap_ns = 0;
+  Histogram latency;
+  int64_t last_ns = 0;
+
+  bool Go() const { return !stop->load(std::memory_order_relaxed); }
+  void Step() {
+    const int64_t now = NowNanos();
+    if (last_ns != 0) longest_gap_ns = std::max(longest_gap_ns, now - last_ns);
+    last_ns = now;
+    steps.fetch_add(1, std::memory_order_relaxed);
+  }
+};
+
+std::mutex the_mutex;
+uint64_t guarded_by_the_mutex = 0;
+
+void Loop(Worker& w) {
+  while (w.Go()) {
+    for (int i = 0; i < 10'000; ++i) asm volatile("");
+    w.Step();
+  }
+}
+
+void Malloc(Worker& w) {
+  while (w.Go()) {
+    std::vector<std::string> v;
+    for (int i = 0; i < 50; ++i) {
+      const int64_t before = NowNanos();
+      v.push_back(
+          std::string(30 + static_cast<size_t>(i * 7) % 900, static_cast<char>('a' + w.id)));
+      w.latency.Add(NowNanos() - before);
+    }
+    for (const std::string& s : v) {
+      if (s.back() != static_cast<char>('a' + w.id)) w.wrong.fetch_add(1);
+    }
+    w.Step();
+  }
+}
+
+void StdMutex(Worker& w) {
+  while (w.Go()) {
+    std::lock_guard<std::mutex> hold(the_mutex);
+    const uint64_t before = guarded_by_the_mutex;
+    for (int i = 0; i < 200; ++i) asm volatile("");
+    if (guarded_by_the_mutex != before) w.wrong.fetch_add(1);
+    guarded_by_the_mutex = before + 1;
+    w.Step();
+  }
+}
+
+void Throw(Worker& w) {
+  const std::string mine = "mine " + std::to_string(w.id);
+  while (w.Go()) {
+    try {
+      throw std::runtime_error(mine);
+    } catch (const std::exception& e) {
+      if (mine != e.what()) w.wrong.fetch_add(1);
+    }
+    w.Step();
+  }
+}
+
+void Stdio(Worker& w) {
+  static FILE* null = fopen("/dev/null", "w");
+  while (w.Go()) {
+    char text[64];
+    const double value = 3.25 * w.id;
+    snprintf(text, sizeof(text), "%d %.2f", w.id, value);
+    if (atof(strchr(text, ' ')) != value) w.wrong.fetch_add(1);
+    fputs(text, null);
+    w.Step();
+  }
+}
+
+void Dlopen(Worker& w) {
+  while (w.Go()) {
+    void* library = dlopen("libm.so.6", RTLD_NOW | RTLD_LOCAL);
+    if (library != nullptr) {
+      if (dlsym(library, "cos") == nullptr) w.wrong.fetch_add(1);
+      dlclose(library);
+    }
+    w.Step();
+  }
+}
+
+void Spawn(Worker& w) {
+  while (w.Go()) {
+    char name[] = "true";
+    char* argv[] = {name, nullptr};
+    pid_t child = 0;
+    if (posix_spawn(&child, "/bin/true", nullptr, nullptr, argv, environ) != 0) {
+      w.wrong.fetch_add(1);
+      return;
+    }
+    int status = 0;
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
+    if (status != 0) w.wrong.fetch_add(1);
+    w.Step();
+  }
+}
+
+void ReadFile(Worker& w) {
+  while (w.Go()) {
+    const int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+    char text[4096];
+    ssize_t n = 0, all = 0;
+    while ((n = read(fd, text, sizeof(text))) > 0) all += n;
+    if (all == 0) w.wrong.fetch_add(1);
+    close(fd);
+    w.Step();
+  }
+}
+
+// A handler of the user's that computes, on a stack of the user's.
+void AltStackOfItsOwn(Worker& w) {
+  struct sigaction action{};
+  action.sa_handler = [](int) {
+    for (int i = 0; i < 20'000; ++i) asm volatile("");
+  };
+  action.sa_flags = SA_ONSTACK;
+  sigaction(SIGUSR1, &action, nullptr);
+  constexpr size_t kBytes = 256 << 10;
+  void* memory = mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  stack_t mine{}, before{};
+  mine.ss_sp = memory;
+  mine.ss_size = kBytes;
+  // The thread's: this goroutine never parks, and so never leaves it.
+  if (sigaltstack(&mine, &before) != 0) w.wrong.fetch_add(1);
+  while (w.Go()) {
+    syscall(SYS_tgkill, getpid(), static_cast<pid_t>(syscall(SYS_gettid)), SIGUSR1);
+    w.Step();
+  }
+  sigaltstack(&before, nullptr);
+  munmap(memory, kBytes);
+}
+
+// As Boost.Context or Lua do: coroutines on stacks that the scheduler knows nothing of.
+struct Coroutine {
+  ucontext_t outside, inside;
+  Worker* worker;
+};
+thread_local Coroutine* entered = nullptr;
+
+void CoroutineMain() {
+  Coroutine* c = entered;
+  while (c->worker->Go()) {
+    std::string text(100, static_cast<char>('a' + c->worker->id));
+    try {
+      throw text;
+    } catch (const std::string& got) {
+      if (got != text) c->worker->wrong.fetch_add(1);
+    }
+    swapcontext(&c->inside, &c->outside);
+  }
+}
+
+void StackOfItsOwn(Worker& w) {
+  constexpr size_t kBytes = 128 << 10;
+  auto stack = std::make_unique<char[]>(kBytes);
+  Coroutine c{};
+  c.worker = &w;
+  getcontext(&c.inside);
+  c.inside.uc_stack.ss_sp = stack.get();
+  c.inside.uc_stack.ss_size = kBytes;
+  c.inside.uc_link = &c.outside;
+  makecontext(&c.inside, CoroutineMain, 0);
+  entered = &c;
+  while (w.Go()) {
+    swapcontext(&c.outside, &c.inside);
+    w.Step();
+  }
+}
+
+// Under a sanitizer stacks that it was not told of are errors of the program's.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kSanitized = true;
+#else
+constexpr bool kSanitized = false;
+#endif
+
+struct Kind {
+  const char* name;
+  void (*run)(Worker&);
+  bool even_cpu;  // each one's share of the CPU is its share of the time: it never waits by itself
+  bool unsanitized;
+};
+const Kind kKinds[] = {
+    {"Loop", Loop, true, false},
+    {"Malloc", Malloc, true, false},
+    {"StdMutex", StdMutex, false, false},
+    {"Throw", Throw, true, false},
+    {"Stdio", Stdio, false, false},
+    {"Dlopen", Dlopen, false, false},
+    {"Spawn", Spawn, false, false},
+    {"ReadFile", ReadFile, false, false},
+    {"AltStackOfItsOwn", AltStackOfItsOwn, true, true},
+    {"StackOfItsOwn", StackOfItsOwn, true, true},
+};
+
+class HostileTest : public testing::TestWithParam<std::tuple<int, int>> {
+ protected:
+  ~HostileTest() override { SetProcs({.procs = 2}); }
+};
+
+TEST_P(HostileTest, IsPreemptedAndUnharmed) {
+  const Kind& kind = kKinds[std::get<0>(GetParam())];
+  const int procs = std::get<1>(GetParam());
+  if (kSanitized && kind.unsanitized) GTEST_SKIP() << "a stack that the sanitizer was not told of";
+  const int64_t seconds = TestSeconds();
+  const size_t n = seconds > 0 ? 8 : 4;
+  SetProcs({.procs = procs});
+  const Stats before = GetStats();
+  std::atomic<bool> stop{false};
+  std::atomic<size_t> left{n};
+  std::vector<std::unique_ptr<Worker>> workers;
+  const int64_t began = NowNanos();
+  for (size_t i = 0; i < n; ++i) {
+    workers.push_back(std::make_unique<Worker>());
+    Worker& w = *workers.back();
+    w.id = static_cast<int>(i);
+    w.stop = &stop;
+    Go([&w, &kind, &left] {
+      const int64_t cpu = ThreadCpuNanos();
+      kind.run(w);
+      w.cpu_ns = ThreadCpuNanos() - cpu;
+      left.fetch_sub(1);
+    });
+  }
+  // Main is one more that must get its turn, among more hogs than there are Ps. In a long run it
+  // sleeps, so that the hogs share what there is.
+  const int64_t end = began + seconds * 1'000'000'000;
+  int64_t longest_main_ns = 0;
+  for (;;) {
+    const int64_t now = NowNanos();
+    if (seconds > 0) {
+      if (now >= end) break;
+      const int64_t wake = std::min(now + 50'000'000, end);
+      WakeClaim claim;
+      ParkUntil(WaitReason::kSleep, wake, claim, nullptr, nullptr);
+      longest_main_ns = std::max(longest_main_ns, NowNanos() - wake);
+    } else {
+      Yield();
+      bool all_ran = GetStats().preemptions >= before.preemptions + 12;
+      // Who gets a mutex that all want is the mutex's choice.
+      for (auto& w : workers) all_ran = all_ran && (w->steps.load() > 0 || !kind.even_cpu);
+      if (all_ran) break;
+    }
+  }
+  stop.store(true);
+  while (left.load() > 0) Yield();
+  const int64_t took = NowNanos() - began;
+  const Stats after = GetStats();
+  uint64_t steps = 0;
+  int64_t gap = 0, least = INT64_MAX, most = 0, cpu = 0;
+  Histogram latency;
+  for (auto& w : workers) {
+    EXPECT_EQ(w->wrong.load(), 0u) << kind.name << " " << w->id;
+    steps += w->steps.load();
+    gap = std::max(gap, w->longest_gap_ns);
+    least = std::min(least, w->cpu_ns);
+    most = std::max(most, w->cpu_ns);
+    cpu += w->cpu_ns;
+    latency.Add(w->latency);
+  }
+  EXPECT_GT(after.preemptions, before.preemptions);
+  if (seconds == 0) return;
+  const double mean = static_cast<double>(cpu) / static_cast<double>(n);
+  printf(
+      "%-16s P=%d %ld s: %lu preemptions, %lu signals (%lu deferred), %lu without a thread; CPU "
+      "shares %.2f to %.2f of fair; longest wait of a ready goroutine %.1f ms (main: %.1f ms); %lu "
+      "steps",
+      kind.name, procs, static_cast<long>(took / 1'000'000'000),
+      after.preemptions - before.preemptions, after.preempt_signals - before.preempt_signals,
+      after.preempt_deferred - before.preempt_deferred,
+      after.preempt_no_thread - before.preempt_no_thread, static_cast<double>(least) / mean,
+      static_cast<double>(most) / mean, static_cast<double>(gap) / 1e6,
+      static_cast<double>(longest_main_ns) / 1e6, steps);
+  if (latency.total > 0) {
+    printf("; malloc p50 %.0f ns, p99.9 %.0f ns", latency.Percentile(0.5),
+           latency.Percentile(0.999));
+  }
+  printf("\n");
+  if (kind.even_cpu && procs == 1) {
+    EXPECT_GE(static_cast<double>(least), mean * 0.8) << kind.name;
+    EXPECT_LE(static_cast<double>(most), mean * 1.2) << kind.name;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, HostileTest,
+                         testing::Combine(testing::Range(0, static_cast<int>(std::size(kKinds))),
+                                          testing::Values(1, 2)),
+                         [](const testing::TestParamInfo<std::tuple<int, int>>& info) {
+                           return std::string(kKinds[std::get<0>(info.param)].name) + "_P" +
+                                  std::to_string(std::get<1>(info.param));
+                         });
+
+class PreemptTest : public testing::Test {
+ protected:
+  ~PreemptTest() override { SetProcs({.procs = 2}); }
+};
+
+TEST_F(PreemptTest, AnUndeclaredReadGivesItsPAway) {
+  // Only the reader's own P is there for the one that writes.
+  SetProcs({.procs = 1});
+  int fds[2];
+  ASSERT_EQ(pipe(fds), 0);
+  std::atomic<bool> reading{false};
+  Go([&] {
+    reading.store(true);
+    while (!reading.load()) {
+    }
+    EXPECT_EQ(write(fds[1], "x", 1), 1);
+  });
+  char c = 0;
+  ssize_t n = read(fds[0], &c, 1);
+  EXPECT_EQ(n, 1);
+  EXPECT_EQ(c, 'x');
+  close(fds[0]);
+  close(fds[1]);
+}
+
+TEST_F(PreemptTest, AnUndeclaredSleepGivesItsPAwayAndMayEndEarly) {
+  SetProcs({.procs = 1});
+  std::atomic<bool> ran{false};
+  Go([&] { ran.store(true); });
+  // By the second the other one has run: EINTR ends usleep, as README tells.
+  while (!ran.load()) {
+    if (usleep(1'000'000) != 0) {
+      EXPECT_EQ(errno, EINTR);
+    }
+  }
+}
+
+TEST_F(PreemptTest, TheWorldStopsThoughALoopMakesNoCall) {
+  std::atomic<bool> stop{false};
+  std::atomic<uint64_t> id{0}, result{0};
+  Go([&] {
+    id.store(GoroutineId(CurrentG()));
+    // Kept in a register, and nowhere else.
+    uint64_t secret = 0x5ec2e7'0000'0000 + id.load();
+    while (!stop.load(std::memory_order_relaxed)) asm volatile("" : "+r"(secret));
+    result.store(secret);
+  });
+  while (id.load() == 0) Yield();
+  struct Seen {
+    uint64_t id, secret;
+    bool in_handler = false, holds = false;
+  } seen{id.load(), 0x5ec2e7'0000'0000 + id.load()};
+  StopTheWorld();
+  ForEachG(
+      [](const GView& g, void* arg) {
+        auto* s = static_cast<Seen*>(arg);
+        if (g.id != s->id || g.ucontext == nullptr) return;
+        s->in_handler = true;
+        const auto* words = static_cast<const uint64_t*>(g.ucontext);
+        for (size_t i = 0; i < sizeof(ucontext_t) / 8; ++i) s->holds |= words[i] == s->secret;
+        // Without optimisation the register is of the moment, and the value in the frame.
+        for (uintptr_t at = g.sp; !kSanitized && at < g.sp + 512; at += 8) {
+          uint64_t word;
+          memcpy(&word, reinterpret_cast<const void*>(at), 8);
+          s->holds |= word == s->secret;
+        }
+      },
+      &seen);
+  StartTheWorld();
+  stop.store(true);
+  while (result.load() == 0) Yield();
+  EXPECT_TRUE(seen.in_handler);
+  EXPECT_TRUE(seen.holds || kSanitized);
+  EXPECT_EQ(result.load(), seen.secret);
+}
+
+TEST_F(PreemptTest, TheUsersActionForTheSignalIsStillCalled) {
+  ASSERT_TRUE(users_handler);
+  const int before = users_signals.load();
+  raise(SIGURG);
+  EXPECT_EQ(users_signals.load(), before + 1);
+}
+
+TEST_F(PreemptTest, TheSignalMeansNothingToAForeignThread) {
+  struct Foreign {
+    std::atomic<bool> ready{false}, stop{false};
+  } foreign;
+  pthread_t thread;
+  ASSERT_EQ(pthread_create(
+                &thread, nullptr,
+                [](void* arg) -> void* {
+                  auto* f = static_cast<Foreign*>(arg);
+                  f->ready.store(true);
+                  while (!f->stop.load()) {
+                  }
+                  return nullptr;
+                },
+                &foreign),
+            0);
+  while (!foreign.ready.load()) Yield();
+  for (int i = 0; i < 100; ++i) pthread_kill(thread, SIGURG);
+  foreign.stop.store(true);
+  BlockingCall([&] { pthread_join(thread, nullptr); });
+}
+
+TEST_F(PreemptTest, AForkedChildIsLeftAlone) {
+  SetProcs({.procs = 1});
+  std::atomic<bool> stop{false}, ended{false};
+  Go([&] {
+    while (!stop.load(std::memory_order_relaxed)) {
+    }
+    ended.store(true);
+  });
+  Yield();
+  const pid_t child = fork();
+  if (child == 0) {
+    const int64_t end = ThreadCpuNanos() + 30'000'000;
+    while (ThreadCpuNanos() < end) {
+    }
+    _exit(7);
+  }
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  EXPECT_EQ(WEXITSTATUS(status), 7);
+  stop.store(true);
+  while (!ended.load()) Yield();
+}
+
+}  // namespace
+}  // namespace plimsoll::sched

@@ -1,0 +1,134 @@
+#include "plimsoll/runtime/sched/procs.h"
+
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "plimsoll/runtime/go.h"
+#include "plimsoll/runtime/sched/park.h"
+#include "plimsoll/runtime/sched/scheduler.h"
+#include "plimsoll/runtime/sched/timers.h"
+
+namespace plimsoll::sched {
+namespace {
+
+int64_t TestSeconds() {
+  const char* text = getenv("PLIMSOLL_TEST_SECONDS");
+  return text != nullptr ? atoi(text) : 1;
+}
+
+class ProcsTest : public testing::Test {
+ protected:
+  ~ProcsTest() override { SetProcs({.procs = 2}); }
+};
+
+TEST_F(ProcsTest, ReturnsTheOldNumberAndLessThanOneOnlyAsks) {
+  EXPECT_EQ(SetProcs({.procs = 0}), 2);
+  EXPECT_EQ(SetProcs({.procs = -1}), 2);
+  EXPECT_EQ(SetProcs({.procs = 5}), 2);
+  EXPECT_EQ(GetStats().procs, 5);
+  EXPECT_EQ(SetProcs({.procs = 1}), 5);
+  EXPECT_EQ(SetProcs({.procs = 0}), 1);
+}
+
+TEST_F(ProcsTest, MoreThanTheMostIsTheMost) {
+  SetProcs({.procs = 1'000'000});
+  EXPECT_EQ(SetProcs({.procs = 0}), kMaxProcs);
+}
+
+TEST_F(ProcsTest, NewPsRunGoroutinesAtOnce) {
+  // Each waits, without parking, for all to have started.
+  constexpr int kAtOnce = 6;
+  SetProcs({.procs = kAtOnce + 1});
+  std::atomic<int> started{0}, done{0};
+  for (int i = 0; i < kAtOnce; ++i) {
+    Go([&] {
+      started.fetch_add(1);
+      while (started.load() < kAtOnce) {
+      }
+      done.fetch_add(1);
+    });
+  }
+  while (done.load() < kAtOnce) Yield();
+}
+
+TEST_F(ProcsTest, GoroutinesAndTimersOfAPThatGoesMoveToOneThatStays) {
+  SetProcs({.procs = 8});
+  std::atomic<int> ran{0}, fired{0};
+  std::vector<std::unique_ptr<SchedTimer>> timers;
+  constexpr int kEach = 400;
+  for (int i = 0; i < kEach; ++i) {
+    Go([&] { ran.fetch_add(1); });
+    timers.push_back(std::make_unique<SchedTimer>(
+        [](void* arg, int64_t) { static_cast<std::atomic<int>*>(arg)->fetch_add(1); }, &fired));
+    timers.back()->Arm(NowNanos() + 2'000'000 + i * 1'000);
+    if (i % 16 == 0) Yield();  // so that other Ps steal, and arm timers of their own
+  }
+  SetProcs({.procs = 1});
+  while (ran.load() < kEach || fired.load() < kEach) Yield();
+  for (auto& t : timers) EXPECT_FALSE(t->Disarm());
+}
+
+TEST_F(ProcsTest, NothingIsLostWhileTheNumberChangesUnderLoad) {
+  std::atomic<bool> stop{false};
+  std::atomic<int64_t> made{0}, ended{0}, slept{0}, woken{0};
+  constexpr int kWorkers = 24;
+  for (int w = 0; w < kWorkers; ++w) {
+    Go([&, w] {
+      while (!stop.load(std::memory_order_relaxed)) {
+        switch (w % 3) {
+          case 0:
+            made.fetch_add(1);
+            Go([&] { ended.fetch_add(1); });
+            break;
+          case 1: {
+            slept.fetch_add(1);
+            WakeClaim claim;
+            ParkUntil(WaitReason::kSleep, NowNanos() + 20'000, claim, nullptr, nullptr);
+            woken.fetch_add(1);
+            break;
+          }
+          default:
+            break;
+        }
+        Yield();
+      }
+      made.fetch_add(1);
+      ended.fetch_add(1);
+    });
+  }
+  const int64_t end = NowNanos() + TestSeconds() * 300'000'000;
+  const int64_t long_end = TestSeconds() > 1 ? NowNanos() + TestSeconds() * 1'000'000'000 : end;
+  int changes = 0;
+  uint64_t random = 12345;
+  while (NowNanos() < long_end) {
+    random = random * 6364136223846793005u + 1442695040888963407u;
+    const int n = 1 + static_cast<int>((random >> 33) % 64);
+    SetProcs({.procs = n});
+    ASSERT_EQ(GetStats().procs, n);
+    ++changes;
+    Yield();
+  }
+  stop.store(true);
+  SetProcs({.procs = 2});
+  while (ended.load() < made.load() || woken.load() < slept.load() || GetStats().goroutines > 1) {
+    Yield();
+  }
+  EXPECT_GE(made.load(), kWorkers);
+  printf("%d changes, %ld goroutines, %ld sleeps, none lost\n", changes,
+         static_cast<long>(made.load()), static_cast<long>(slept.load()));
+}
+
+TEST_F(ProcsTest, CallEachSecondRunsOnAGoroutineThatIsNotCounted) {
+  static std::atomic<int> calls{0};
+  const int64_t before = GetStats().goroutines;
+  CallEachSecond([] { calls.fetch_add(1); });
+  while (calls.load() == 0) Yield();
+  EXPECT_EQ(GetStats().goroutines, before);
+}
+
+}  // namespace
+}  // namespace plimsoll::sched

@@ -1,0 +1,245 @@
+// Stopping the world. The protocol is DESIGN.md's section of that name; its numbers are cited here.
+
+#include "plimsoll/runtime/sched/stop_world.h"
+
+#include "plimsoll/alloc/base/check.h"
+#include "plimsoll/alloc/base/futex.h"
+#include "plimsoll/runtime/sched/internal.h"
+#include "plimsoll/runtime/sched/preempt.h"
+#include "plimsoll/runtime/sched/saved_registers.h"
+
+namespace plimsoll::sched {
+namespace {
+
+// Who may stop the world: one at a time, the others parked in line.
+class Turn {
+ public:
+  void Take() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    NoPreempt guard;
+    mu_.lock();
+    if (!taken_) {
+      taken_ = true;
+      mu_.unlock();
+      return;
+    }
+    waiting_.PushBack(CurrentG());
+    ParkAndUnlock(WaitReason::kSemacquire, mu_);  // the turn is ours when we wake
+  }
+
+  void Give() {
+    NoPreempt guard;
+    G* next;
+    {
+      base::SpinLockHolder hold(mu_);
+      next = waiting_.PopFront();
+      if (next == nullptr) taken_ = false;
+    }
+    if (next != nullptr) Ready(next);
+  }
+
+ private:
+  base::SpinLock mu_;
+  bool taken_ ABSL_GUARDED_BY(mu_) = false;
+  GList waiting_ ABSL_GUARDED_BY(mu_);
+};
+
+constinit Turn turn;
+// Both are written by the one whose turn it is.
+constinit std::atomic<G*> stopper{nullptr};
+constinit int64_t stop_began_ns = 0;
+constinit std::atomic<uint64_t> stops{0};
+constinit std::atomic<int64_t> last_stop_ns{0}, longest_stop_ns{0};
+
+// Takes every P that nobody runs on, and tells the Ms that run; `ask`: by the signal too.
+void CollectLocked(const P* own, bool ask) ABSL_EXCLUSIVE_LOCKS_REQUIRED(sched.mu) {
+  const int n = sched.procs.load(std::memory_order_relaxed);
+  for (int i = 0; i < n; ++i) {
+    P* p = sched.all_ps[i];
+    if (p == own) continue;
+    PStatus expected = PStatus::kSyscall;
+    // acquire: pairs with the release in EnterBlockingCall: where its goroutine's frames begin
+    if (p->status.compare_exchange_strong(expected, PStatus::kIdle, std::memory_order_acq_rel)) {
+      StopPLocked(p);  // by (3)
+    } else if (expected == PStatus::kPreempted) {
+      if (TakePreemptedLocked(p, /*at_front=*/true)) StopPLocked(p);
+    } else if (expected == PStatus::kRunning) {
+      if (M* m = p->m.load(std::memory_order_acquire)) {
+        m->attention.store(1, std::memory_order_relaxed);
+      }
+      if (ask) AskForP(p, /*force=*/true);
+    }
+  }
+}
+
+GView ViewOf(const G* g, GStatus status) {
+  GView view{.id = g->id,
+             .state = GView::State::kWaiting,
+             .reason = g->reason,
+             .sp = reinterpret_cast<uintptr_t>(g->sp),
+             .lo = g->stack.lo,
+             .hi = g->stack.hi,
+             .ucontext = nullptr,
+             .context_hi = 0};
+  switch (status) {
+    case GStatus::kRunnable:
+      view.state = GView::State::kRunnable;
+      break;
+    case GStatus::kSyscall:
+      view.state = GView::State::kBlockingCall;
+      view.sp = g->call_sp;
+      break;
+    case GStatus::kPreempted:
+      view.state = GView::State::kPreempted;
+      view.sp = g->call_sp;
+      view.ucontext = g->ucontext;
+      // Bound to the thread that waits in the handler, since its P was taken.
+      if (const M* m = g->bound_m;
+          m != nullptr && m->altstack.Holds(reinterpret_cast<uintptr_t>(g->ucontext))) {
+        view.context_hi = m->altstack.hi;
+      }
+      break;
+    default:
+      break;
+  }
+  return view;
+}
+
+struct Visit {
+  void (*fn)(const GView&, void*);
+  void* arg;
+  const G* caller;
+};
+
+void VisitSlot(const stack::Stack& stack, void* arg) {
+  const Visit& visit = *static_cast<Visit*>(arg);
+  const G* g = GOfStack(stack);
+  if (g == visit.caller) return;
+  // acquire: pairs with the release of whoever left the goroutine in this state
+  const GStatus status = g->status.load(std::memory_order_acquire);
+  if (status == GStatus::kIdle || status == GStatus::kDead) return;
+  PLIMSOLL_CHECK(status != GStatus::kRunning, "goroutine ", g->id, " runs in a stopped world");
+  visit.fn(ViewOf(g, status), visit.arg);
+}
+
+}  // namespace
+
+void StopPLocked(P* p) {
+  p->m.store(nullptr, std::memory_order_relaxed);
+  p->status.store(PStatus::kStopped, std::memory_order_release);
+  if (--sched.stop_wait == 0) {
+    // release: pairs with the acquire in StopTheWorld
+    sched.stop_word.store(1, std::memory_order_release);
+    base::FutexWake(sched.stop_word, 1);
+  }
+}
+
+void StopTheWorld() {
+  M* m = CurrentM();
+  PLIMSOLL_CHECK(m == nullptr || m->p != nullptr, "StopTheWorld within a BlockingCall");
+  PLIMSOLL_CHECK(m == nullptr || !m->g->is_system_stack, "StopTheWorld on a system stack");
+  turn.Take();
+  m = CurrentM();  // maybe another since
+  if (m != nullptr) ++m->no_preempt;
+  stopper.store(CurrentG(), std::memory_order_relaxed);
+  stop_began_ns = NowNanos();
+  P* own = m != nullptr ? m->p : nullptr;
+  sched.stop_word.store(0, std::memory_order_relaxed);
+
+  sched.mu.lock();
+  sched.stop_wait = sched.procs.load(std::memory_order_relaxed);
+  sched.mode.fetch_or(kStopping, std::memory_order_relaxed);
+  if (own != nullptr) {
+    own->status.store(PStatus::kStopped, std::memory_order_relaxed);
+    if (--sched.stop_wait == 0) sched.stop_word.store(1, std::memory_order_relaxed);
+  }
+  while (P* p = TakeIdlePLocked()) StopPLocked(p);
+  CollectLocked(own, /*ask=*/false);
+  sched.mu.unlock();
+
+  // Most Ms stop within a few microseconds; one that runs on is told again, and by then may be in a
+  // call. acquire: pairs with the release in StopPLocked
+  int64_t pause_ns = 50'000;
+  while (sched.stop_word.load(std::memory_order_acquire) != 1) {
+    const bool told = base::FutexWait(sched.stop_word, 0, pause_ns);
+    uint32_t look = 2;  // a handler gave its P away
+    sched.stop_word.compare_exchange_strong(look, 0, std::memory_order_acquire);
+    if (look == 1) break;
+    base::SpinLockHolder hold(sched.mu);
+    CollectLocked(own, /*ask=*/!told);
+    pause_ns = 200'000;
+  }
+  // Whoever stopped the last P may still hold the lock; what it wrote is behind it.
+  {
+    base::SpinLockHolder hold(sched.mu);
+  }
+
+  const int64_t took = NowNanos() - stop_began_ns;
+  last_stop_ns.store(took, std::memory_order_relaxed);
+  if (took > longest_stop_ns.load(std::memory_order_relaxed)) {
+    longest_stop_ns.store(took, std::memory_order_relaxed);
+  }
+  stops.fetch_add(1, std::memory_order_relaxed);
+}
+
+void StartTheWorld() {
+  PLIMSOLL_CHECK(stopper.load(std::memory_order_relaxed) == CurrentG(),
+                 "StartTheWorld by another than who stopped it");
+  stopper.store(nullptr, std::memory_order_relaxed);
+  M* m = CurrentM();
+  P* own = m != nullptr ? m->p : nullptr;
+
+  P* with_work = nullptr;  // chained by idle_link
+  {
+    base::SpinLockHolder hold(sched.mu);
+    sched.mode.fetch_and(~uint32_t{kStopping}, std::memory_order_relaxed);
+    const int n = sched.procs.load(std::memory_order_relaxed);
+    for (int i = n - 1; i >= 0; --i) {
+      P* p = sched.all_ps[i];
+      if (p == own) {
+        p->status.store(PStatus::kRunning, std::memory_order_relaxed);
+        continue;
+      }
+      p->status.store(PStatus::kIdle, std::memory_order_relaxed);
+      if (G* bound = TakeBoundLocked()) {
+        GrantP(p, bound->bound_m);
+      } else if (!p->queue.Empty()) {
+        p->idle_link = with_work;
+        with_work = p;
+      } else {
+        PutPDownLocked(p);
+      }
+    }
+  }
+  while (P* p = with_work) {
+    with_work = p->idle_link;
+    p->idle_link = nullptr;
+    StartM(p, /*spinning=*/false);
+  }
+  // One that looks at all queues, and takes the poller's place where nobody has it.
+  WakeIfIdle();
+  turn.Give();
+  if (m != nullptr) EndRegion(m, m->no_preempt - 1);
+}
+
+WorldStats GetWorldStats() {
+  return {.stops = stops.load(std::memory_order_relaxed),
+          .last_stop_ns = last_stop_ns.load(std::memory_order_relaxed),
+          .longest_stop_ns = longest_stop_ns.load(std::memory_order_relaxed)};
+}
+
+__attribute__((noinline)) void ForEachG(void (*visit)(const GView&, void*), void* arg) {
+  const G* caller = CurrentG();
+  PLIMSOLL_CHECK(stopper.load(std::memory_order_relaxed) == caller, "ForEachG in a running world");
+  SavedRegisters saved;
+  saved.Save();
+  if (!caller->is_proxy) {
+    GView view = ViewOf(caller, GStatus::kRunning);
+    view.state = GView::State::kCaller;
+    view.sp = saved.sp;
+    visit(view, arg);
+  }
+  Visit each{visit, arg, caller};
+  sched.stacks.ForEachSlot(VisitSlot, &each);
+}
+
+}  // namespace plimsoll::sched

@@ -1,0 +1,211 @@
+// Sysmon watches the Ps, without one: it takes Ps back from blocking calls, ends time slices, and
+// polls a source that nobody polls.
+
+#include <unistd.h>
+
+#include "plimsoll/alloc/base/futex.h"
+#include "plimsoll/runtime/sched/internal.h"
+#include "plimsoll/runtime/sched/preempt.h"
+#include "plimsoll/runtime/sched/schedtrace.h"
+
+namespace plimsoll::sched {
+namespace {
+
+constexpr int64_t kSliceNs = 10'000'000;  // a goroutine's time slice, as Go's
+constexpr int64_t kSysmonShortestNs = 20'000;
+constexpr int64_t kAskAgainNs = 200'000;     // a signal that came where the P cannot be given away
+constexpr int64_t kGentleNs = 2'000'000;     // how long libc's text is left alone
+constexpr int64_t kAskSlowlyNs = 5'000'000;  // no answer, or no thread
+constexpr int64_t kSysmonLongestNs = 10'000'000;
+
+// What sysmon saw of a P at its last look.
+struct Seen {
+  uint32_t schedtick = 0;
+  int64_t slice_since_ns = 0;
+  uint32_t syscalltick = 0;
+  int64_t syscall_since_ns = 0;
+  int64_t first_asked_ns = 0;  // in this slice
+  int64_t ask_next_ns = 0;
+  bool queued = false;
+  uint32_t tick_when_queued = 0;
+};
+
+// The slice on p is over: has it given away, where somebody waits and somebody can take it. Returns
+// when to look again.
+int64_t EndSlice(P* p, Seen& s, int64_t now) {
+  // At a scheduling point the goroutine does it by itself.
+  p->preempt.store(true, std::memory_order_relaxed);
+  if (!sched.preempt_slices || sched.preempt_signal == 0 || !SomebodyWaits(p) || sched.frozen()) {
+    return kNever;
+  }
+  if (now < s.ask_next_ns) return s.ask_next_ns;
+  if (!SomebodyCanTakeP()) {
+    sched.preempt_no_thread.fetch_add(1, std::memory_order_relaxed);
+    AskForThread();
+    return s.ask_next_ns = now + kAskSlowlyNs;
+  }
+  if (s.first_asked_ns == 0) s.first_asked_ns = now;
+  const int64_t since = now - s.first_asked_ns;
+  AskForP(p, /*force=*/since >= kGentleNs);
+  // One that does not answer sleeps where no handler runs: reading a disk, or being stopped.
+  return s.ask_next_ns = now + (since < kSliceNs ? kAskAgainNs : kAskSlowlyNs);
+}
+
+// Looks at every P once. Returns true if there was something to do. *soon becomes the time of the
+// next thing to do, if that is earlier.
+bool WatchPs(int64_t now, Seen* seen, int64_t* soon) {
+  bool did = false;
+  const int n = sched.procs.load(std::memory_order_acquire);
+  for (int i = 0; i < n; ++i) {
+    P* p = sched.all_ps[i];
+    Seen& s = seen[i];
+    const PStatus status = p->status.load(std::memory_order_acquire);
+    // A goroutine that goes from one short blocking call to the next has a slice as well.
+    if (status == PStatus::kRunning || status == PStatus::kSyscall) {
+      const uint32_t tick = p->schedtick.load(std::memory_order_relaxed);
+      if (tick != s.schedtick || s.slice_since_ns == 0) {
+        s.schedtick = tick;
+        s.slice_since_ns = now;
+        s.first_asked_ns = s.ask_next_ns = 0;
+      }
+      int64_t next = s.slice_since_ns + kSliceNs;
+      if (now >= next) {
+        if (status == PStatus::kRunning) {
+          next = EndSlice(p, s, now);
+        } else {
+          p->preempt.store(true, std::memory_order_relaxed);
+          next = kNever;
+        }
+      }
+      if (next < *soon) *soon = next;
+    }
+    if (status == PStatus::kPreempted) {
+      HandOverPreempted(p);
+      s.slice_since_ns = 0;
+      did = true;
+      continue;
+    }
+    if (status == PStatus::kRunning) {
+      const uint32_t tick = p->schedtick.load(std::memory_order_relaxed);
+      // What stayed queued between two looks waits for a goroutine that does not park: a Ready into
+      // an empty runnext, and a Yield, wake nobody.
+      const bool queued = !p->queue.Empty();
+      if (queued && s.queued && s.tick_when_queued == tick &&
+          sched.idle_p_count.load(std::memory_order_relaxed) > 0) {
+        WakeIfIdle();
+        did = true;
+      }
+      s.queued = queued;
+      s.tick_when_queued = tick;
+      // Its timers are late: it runs something long.
+      const int64_t when = p->next_when.load(std::memory_order_relaxed);
+      if (when != kNever && when < now - 1'000'000 &&
+          sched.idle_p_count.load(std::memory_order_relaxed) > 0) {
+        WakeIfIdle();
+        did = true;
+      }
+    } else if (status == PStatus::kSyscall) {
+      const uint32_t tick = p->syscalltick.load(std::memory_order_relaxed);
+      if (tick != s.syscalltick) {
+        s.syscalltick = tick;
+        s.syscall_since_ns = now;
+        continue;
+      }
+      // Left for a whole tick. With nothing queued and another P idle it may stay where it is, for
+      // 10 ms at most: then the idle source would not be looked at.
+      if (p->queue.Empty() && p->next_when.load(std::memory_order_relaxed) == kNever &&
+          sched.idle_p_count.load(std::memory_order_relaxed) +
+                  sched.spinning.load(std::memory_order_relaxed) >
+              0 &&
+          now - s.syscall_since_ns < kSliceNs) {
+        continue;
+      }
+      PStatus expected = PStatus::kSyscall;
+      // acq_rel: the M that comes back sees that its P is gone; we see what it left in the P
+      if (p->status.compare_exchange_strong(expected, PStatus::kIdle, std::memory_order_acq_rel)) {
+        did = true;
+        HandOffP(p);
+      }
+    } else {
+      s.slice_since_ns = 0;
+      s.queued = false;
+    }
+  }
+  return did;
+}
+
+}  // namespace
+
+// Own memory only (DESIGN.md, "Threads").
+void* Sysmon(void*) {
+  static Seen seen[kMaxProcs];
+  int64_t pause_ns = kSysmonShortestNs;
+  int idle_rounds = 0;
+  int64_t last_second_ns = NowNanos();
+  int64_t soon = kNever;
+  uint32_t word = 0;
+  for (;;) {
+    int64_t wait_ns = pause_ns;
+    if (soon != kNever) {
+      const int64_t left = soon - NowNanos();
+      if (left < wait_ns) wait_ns = left > kSysmonShortestNs ? left : kSysmonShortestNs;
+    }
+    base::FutexWait(sched.sysmon_word, word, wait_ns);
+    // acquire: pairs with the release of who gave its P away
+    word = sched.sysmon_word.load(std::memory_order_acquire);
+    soon = kNever;
+    int64_t now = NowNanos();
+    const int64_t end = sched.exit_deadline_ns.load(std::memory_order_relaxed);
+    if (end != 0 && now >= end) _exit(sched.exit_code.load(std::memory_order_relaxed));
+
+    const int procs = sched.procs.load(std::memory_order_relaxed);
+    PrintSchedTraceIfDue(now);
+    const int64_t release_ns = ReleaseIdleGs(now);
+    if (end == 0 && !SchedTracing() &&
+        sched.idle_p_count.load(std::memory_order_seq_cst) == procs) {
+      sched.sysmon_sleeps.store(1, std::memory_order_seq_cst);
+      // A P that was taken before it saw the word is seen here.
+      if (sched.idle_p_count.load(std::memory_order_seq_cst) == procs) {
+        base::FutexWait(sched.sysmon_sleeps, 1, release_ns);
+      }
+      sched.sysmon_sleeps.store(0, std::memory_order_relaxed);
+      now = NowNanos();
+      idle_rounds = 0;
+      pause_ns = kSysmonShortestNs;
+    }
+    sched.coarse_now_ns.store(now, std::memory_order_relaxed);
+
+    bool did = WatchPs(now, seen, &soon);
+    if (now - last_second_ns >= 1'000'000'000) {
+      last_second_ns = now;
+      WakeHousekeeper();
+    }
+    // All Ps busy for 10 ms with nobody in the idle source: look there for them.
+    int64_t last = sched.last_poll_ns.load(std::memory_order_relaxed);
+    if (last != 0 && now - last > kSliceNs && sched.source->HasWaiters() &&
+        sched.last_poll_ns.compare_exchange_strong(last, now, std::memory_order_seq_cst)) {
+      GList ready;
+      sched.source->Poll(0, ready);
+      if (!ready.empty()) {
+        InjectList(nullptr, ready);
+        did = true;
+      }
+    }
+    if (did) {
+      idle_rounds = 0;
+      pause_ns = kSysmonShortestNs;
+    } else if (++idle_rounds > 50 && pause_ns < kSysmonLongestNs) {
+      pause_ns = pause_ns * 2 < kSysmonLongestNs ? pause_ns * 2 : kSysmonLongestNs;
+    }
+  }
+}
+
+void WakeSysmon() {
+  if (sched.sysmon_sleeps.exchange(0, std::memory_order_seq_cst) != 0) {
+    // Who parks before sysmon looks notes when; not the time at which all fell asleep.
+    sched.coarse_now_ns.store(NowNanos(), std::memory_order_relaxed);
+    base::FutexWake(sched.sysmon_sleeps, 1);
+  }
+}
+
+}  // namespace plimsoll::sched
