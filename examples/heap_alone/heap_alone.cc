@@ -27,6 +27,7 @@ int main() {
   Heap::FreeSized(text, 100);
 
   std::vector<void*> blocks;
+  blocks.reserve(64);
   for (int i = 0; i < 64; ++i) blocks.push_back(Heap::AllocateZeroed(MiB(1).value()));
   Show("with 64 blocks of 1 MiB");
   for (void* block : blocks) Heap::Free(block);

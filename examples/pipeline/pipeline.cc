@@ -25,7 +25,8 @@ RecvChannel<int> Numbers(plimsoll::WaitGroup& stages, const Context& ctx) {
   return out;
 }
 
-RecvChannel<int> Squares(plimsoll::WaitGroup& stages, const Context& ctx, RecvChannel<int> in) {
+RecvChannel<int> Squares(plimsoll::WaitGroup& stages, const Context& ctx,
+                         const RecvChannel<int>& in) {
   Channel<int> out;
   stages.Go([=] {
     for (int i : in) {

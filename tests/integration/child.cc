@@ -34,9 +34,10 @@ bool Drain(int& fd, std::string& into) {
 
 }  // namespace
 
-Child::Child(std::vector<std::string> command, std::function<void()> before_exec)
+Child::Child(std::vector<std::string> command, const std::function<void()>& before_exec)
     : deadline_ms_(NowMs() + 60'000) {
   std::vector<char*> argv;
+  argv.reserve(command.size() + 1);
   for (std::string& word : command) argv.push_back(word.data());
   argv.push_back(nullptr);
   int out[2], err[2];
@@ -66,6 +67,11 @@ Child::~Child() {
 }
 
 void Child::Kill(int signal) const { kill(pid_, signal); }
+
+void Child::CloseErr() {
+  close(err_fd_);
+  err_fd_ = -1;
+}
 
 bool Child::ReadMore() {
   pollfd fds[2];

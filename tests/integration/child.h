@@ -22,7 +22,8 @@ namespace plimsoll::testing {
 class Child {
  public:
   // `before_exec` runs in the child, after fork: system calls only.
-  explicit Child(std::vector<std::string> command, std::function<void()> before_exec = nullptr);
+  explicit Child(std::vector<std::string> command,
+                 const std::function<void()>& before_exec = nullptr);
   ~Child();
   Child(const Child&) = delete;
   Child& operator=(const Child&) = delete;
@@ -32,6 +33,9 @@ class Child {
   std::string WaitForLine(std::string_view text);
 
   void Kill(int signal) const;
+
+  // Ends our side of its stderr: what it writes there from now on meets a broken pipe.
+  void CloseErr();
 
   // The exit code, or 128 + the signal that ended it. All of stdout and stderr is read by then.
   int Wait();

@@ -7,6 +7,7 @@
 
 #include "gtest/gtest.h"
 #include "plimsoll/alloc/base/check.h"
+#include "plimsoll/alloc/base/debug_text.h"
 #include "plimsoll/runtime/go.h"
 #include "plimsoll/runtime/sched/scheduler.h"
 
@@ -16,7 +17,9 @@ int main(int argc, char** argv) {
   static int exit_code = 0;
   auto run = [] { exit_code = RUN_ALL_TESTS(); };
   const char* procs = getenv("PLIMSOLL_TEST_PROCS");
+  const auto debug = plimsoll::base::DebugText::FromEnvironment();
   plimsoll::base::SetFatalHook(plimsoll::sched::DumpGoroutines);
-  plimsoll::sched::Run({.procs = procs != nullptr ? atoi(procs) : 2},
+  plimsoll::sched::Run({.procs = procs != nullptr ? atoi(procs) : 2,
+                        .migrate_always = debug.Find("migrate") == "always"},
                        plimsoll::internal::kEntryOps<decltype(run)>, &run, &exit_code);
 }

@@ -1,6 +1,8 @@
 // main() for tests that use the network: as goroutine_main.cc, with the poller where idle Ps look.
 
+#include <cstdio>
 #include <cstdlib>
+#include <string_view>
 
 #include "gtest/gtest.h"
 #include "plimsoll/alloc/base/check.h"
@@ -16,9 +18,14 @@ int main(int argc, char** argv) {
   auto run = [] { exit_code = RUN_ALL_TESTS(); };
   const char* procs = getenv("PLIMSOLL_TEST_PROCS");
   plimsoll::base::SetFatalHook(plimsoll::sched::DumpGoroutines);
-  const auto source = plimsoll::netpoll::Start();
-  PLIMSOLL_CHECK(source.ok(), "no poller");
-  plimsoll::sched::SetIdleSource(*source);
+  // --poller=io_uring: the other engine, for the test targets that say so.
+  const bool io_uring = argc > 1 && std::string_view(argv[1]) == "--poller=io_uring";
+  const auto wanted =
+      io_uring ? plimsoll::netpoll::Engine::kIoUring : plimsoll::netpoll::Engine::kEpoll;
+  const auto poller = plimsoll::netpoll::Start(wanted);
+  PLIMSOLL_CHECK(poller.ok(), "no poller");
+  if (!poller->refusal.empty()) printf("epoll is used: %s\n", poller->refusal.c_str());
+  plimsoll::sched::SetIdleSource(poller->source);
   plimsoll::sched::Run({.procs = procs != nullptr ? atoi(procs) : 2},
                        plimsoll::internal::kEntryOps<decltype(run)>, &run, &exit_code);
 }

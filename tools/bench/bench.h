@@ -51,6 +51,10 @@ double CpuSeconds();
 // The suites.
 std::span<const Bench> SchedBenches();
 std::span<const Bench> ChanBenches();
+std::span<const Bench> SyncBenches();
+std::span<const Bench> TimeBenches();
+std::span<const Bench> HeapBenches();
+std::span<const Bench> GcBenches();
 std::span<const Bench> NetBenches();
 
 }  // namespace plimsoll::bench

@@ -6,17 +6,19 @@
 #include <string>
 
 #include "absl/strings/numbers.h"
+#include "plimsoll/alloc/base/raw_log.h"
 #include "plimsoll/runtime/runtime.h"
 #include "plimsoll/tools/bench/bench.h"
 
 namespace {
 
+using plimsoll::base::Quoted;
 using plimsoll::bench::Args;
 using plimsoll::bench::Bench;
 
 constexpr std::span<const Bench> (*kSuites[])() = {
-    plimsoll::bench::SchedBenches,
-    plimsoll::bench::ChanBenches,
+    plimsoll::bench::SchedBenches, plimsoll::bench::ChanBenches, plimsoll::bench::SyncBenches,
+    plimsoll::bench::TimeBenches,  plimsoll::bench::HeapBenches, plimsoll::bench::GcBenches,
     plimsoll::bench::NetBenches,
 };
 
@@ -49,11 +51,11 @@ int main(int argc, char** argv) {
   }
   Args args{.name = argv[1], .n = 0, .procs = 1};
   if (!absl::SimpleAtoi(argv[2], &args.n) || args.n < 1) {
-    std::fprintf(stderr, "plimsoll_bench: N \"%s\" is not a positive number\n", argv[2]);
+    plimsoll::base::RawLog("plimsoll_bench: N ", Quoted{argv[2]}, " is not a positive number");
     return 64;
   }
   if (argc == 4 && (!absl::SimpleAtoi(argv[3], &args.procs) || args.procs < 1)) {
-    std::fprintf(stderr, "plimsoll_bench: P \"%s\" is not a positive number\n", argv[3]);
+    plimsoll::base::RawLog("plimsoll_bench: P ", Quoted{argv[3]}, " is not a positive number");
     return 64;
   }
   for (const auto& suite : kSuites) {

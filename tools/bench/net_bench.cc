@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "plimsoll/runtime/go.h"
@@ -36,7 +37,7 @@ net::Listener MustListen(const Args& args) {
 // What is read is written back: a goroutine a connection.
 void EchoServer(const Args& args) {
   net::AcceptLoop(MustListen(args), [](net::Conn conn) {
-    Go([conn] {
+    Go([conn = std::move(conn)] {
       char buffer[4096];
       while (true) {
         const absl::StatusOr<size_t> n = conn.Read(buffer);

@@ -64,10 +64,65 @@ void YieldTwo(const Args& args) {
   Report(args, args.n, watch.Seconds());
 }
 
+// Sums `size` numbers from `first` by a tree of goroutines, ten children each.
+void Skynet(const Channel<int64_t>& result, int64_t first, int64_t size) {
+  if (size == 1) {
+    result.Send(first);
+    return;
+  }
+  const Channel<int64_t> parts;
+  for (int64_t i = 0; i < 10; ++i) {
+    Go([parts, part = first + i * (size / 10), size = size / 10] { Skynet(parts, part, size); });
+  }
+  int64_t sum = 0;
+  for (int i = 0; i < 10; ++i) sum += *parts.Recv();
+  result.Send(sum);
+}
+
+// What does a goroutine cost that hands its number to the one that made it? (The "skynet 1 million
+// micro-thread benchmark" of Alexander Temerev.)
+void SkynetRun(const Args& args) {
+  Stopwatch watch;
+  const Channel<int64_t> result;
+  Go([result, n = args.n] { Skynet(result, 0, n); });
+  (void)result.Recv();
+  Report(args, args.n, watch.Seconds());
+}
+
+int64_t Fibonacci(int64_t n) {
+  if (n < 2) return n;
+  WaitGroup other;
+  int64_t a = 0;
+  other.Add(1);
+  Go([&] {
+    a = Fibonacci(n - 1);
+    other.Done();
+  });
+  const int64_t b = Fibonacci(n - 2);
+  other.Wait();
+  return a + b;
+}
+
+// What does a call cost that forks one goroutine and joins it?
+void FibonacciRun(const Args& args) {
+  Stopwatch watch;
+  (void)Fibonacci(args.n);
+  const double seconds = watch.Seconds();
+  int64_t a = 0, b = 1;  // inner calls: Fibonacci(n + 1) - 1
+  for (int64_t i = 0; i < args.n + 1; ++i) {
+    const int64_t sum = a + b;
+    a = b;
+    b = sum;
+  }
+  Report(args, a - 1, seconds);
+}
+
 constexpr Bench kBenches[] = {
     {"spawn_join", "make, run and join N empty goroutines, 1,000 at a time", SpawnJoin},
     {"parked", "N goroutines wait on one channel: time, bytes each, release", Parked},
     {"yield", "two goroutines yield to each other, N times in all", YieldTwo},
+    {"skynet", "a tree of goroutines with N leaves, ten children each", SkynetRun},
+    {"fib", "Fibonacci of N, a goroutine for every other call", FibonacciRun},
 };
 
 }  // namespace

@@ -5,7 +5,11 @@ load("@rules_cc//cc:defs.bzl", "cc_binary", "cc_library", "cc_test")
 # -ftls-model=initial-exec: a goroutine may resume on another thread, and the general model's
 # cached address would then be the old thread's (runtime/DESIGN.md, "Thread-local state").
 # -fstack-clash-protection: a large frame touches each page, so it cannot jump a guard.
+# -fno-omit-frame-pointer: dumps and profilers walk our frames, whoever builds us.
+# -fasynchronous-unwind-tables: a dump may stop a goroutine at any instruction.
 PLIMSOLL_COPTS = [
+    "-fno-omit-frame-pointer",
+    "-fasynchronous-unwind-tables",
     "-ftls-model=initial-exec",
     "-fstack-clash-protection",
     "-Wall",
@@ -51,6 +55,16 @@ def plimsoll_cc_test(name, size = "small", **kwargs):
         **kwargs
     )
 
+# What `malloc` of a binary may be called; any other label of a library that defines malloc will do.
+_MALLOCS = {
+    "jemalloc": "@jemalloc",
+    "libc": "@bazel_tools//tools/cpp:malloc",
+    "plimsoll": str(Label("//alloc:malloc")),
+}
+
+def _malloc(name):
+    return _MALLOCS.get(name, name)
+
 # Labels of this workspace, whichever workspace calls the macros.
 _STATIC = str(Label("//:static"))
 _SANITIZED = str(Label("//:sanitized"))
@@ -68,7 +82,8 @@ def plimsoll_cc_binary(name, **kwargs):
 
     Args:
       name: the target.
-      **kwargs: as cc_binary's; copts and linkopts are added to ours.
+      **kwargs: as cc_binary's; copts and linkopts are added to ours. malloc is "jemalloc", "plimsoll"
+        (alloc/), "libc", or a label.
     """
     cc_binary(
         name = name,
@@ -77,7 +92,7 @@ def plimsoll_cc_binary(name, **kwargs):
             _STATIC: _STATIC_PIE,
             "//conditions:default": [],
         }),
-        malloc = kwargs.pop("malloc", "@jemalloc"),
+        malloc = _malloc(kwargs.pop("malloc", "jemalloc")),
         **kwargs
     )
 
@@ -90,7 +105,8 @@ def plimsoll_static_binary(name, **kwargs):
 
     Args:
       name: the target.
-      **kwargs: as cc_binary's; copts, linkopts and features are added to ours.
+      **kwargs: as cc_binary's; copts, linkopts and features are added to ours. malloc is "jemalloc",
+        "plimsoll" (alloc/), "libc", or a label.
     """
     cc_binary(
         name = name,
@@ -101,7 +117,7 @@ def plimsoll_static_binary(name, **kwargs):
             _SANITIZED: [],
             "//conditions:default": _STATIC_PIE,
         }),
-        malloc = kwargs.pop("malloc", "@jemalloc"),
+        malloc = _malloc(kwargs.pop("malloc", "jemalloc")),
         **kwargs
     )
 

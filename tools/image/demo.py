@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 
+import bundle
 import container
 
 _PATIENCE_S = 20
@@ -36,7 +37,10 @@ class Service:
 
     def _read(self, stream):
         for line in stream:
-            print("service | " + line.rstrip("\n"), flush=True)
+            try:
+                print("service | " + line.rstrip("\n"), flush=True)
+            except BrokenPipeError:
+                pass  # the main thread meets it as well, and unwinds
             self._lines.put(line)
         self._lines.put(None)
 
@@ -142,26 +146,29 @@ _ENVIRONMENT = ["PORT=0"]
 
 
 def in_container(options):
-    with container.Bundle(options.image) as bundle:
+    with bundle.Bundle(options.image) as image:
         print("== image %s\n   %.1f MiB, user %s, entry point %s" % (
-            bundle.digest, bundle.size / (1 << 20), bundle.config["User"],
-            " ".join(bundle.config["Entrypoint"] + bundle.config.get("Cmd", []))))
-        name = "plimsoll-demo-%d" % os.getpid()
-        with container.Container(bundle, name, cpus=options.quota_us / container.PERIOD_US,
+            image.digest, image.size / (1 << 20), image.config["User"],
+            " ".join(image.config["Entrypoint"] + image.config.get("Cmd", []))))
+        with container.Container(image, "demo", cpus=options.quota_us / container.PERIOD_US,
                                  memory=options.memory, environment=_ENVIRONMENT) as running:
             print("== container %s: runc, cgroup %s, quota %d us of each %d us, memory %s, "
-                  "read-only root\n" % (name, running.cgroup, options.quota_us,
+                  "read-only root\n" % (running.name, running.cgroup, options.quota_us,
                                         container.PERIOD_US, size(options.memory)), flush=True)
             tell(Service([running.stdout, running.stderr], running.kill, running.wait))
         left = [m + running.cgroup for m in container.cgroup_mounts()
-                if os.path.exists(m + "/" + name)]
+                if os.path.exists(m + "/" + running.name)]
         if left:
             raise DemoError("cgroups stay behind: " + " ".join(left))
     print("\n== container and cgroups are gone")
 
 
 def as_process(options):
-    environment = dict(os.environ, **dict(pair.split("=", 1) for pair in _ENVIRONMENT))
+    # What a shell exports, HOST above all, is not meant for the service: it runs as in the container.
+    ours = ("HOST", "GOMAXPROCS", "GOMEMLIMIT", "GOGC")
+    environment = {key: value for key, value in os.environ.items()
+                   if key not in ours and not key.startswith("PLIMSOLL_")}
+    environment.update(pair.split("=", 1) for pair in _ENVIRONMENT)
     with subprocess.Popen([options.program], env=environment, stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                           start_new_session=True) as process:
@@ -199,7 +206,17 @@ def main():
                   "plain process, without quota and limit of its own" % why, flush=True)
         as_process(options)
         return 3
-    except (DemoError, container.ImageError) as error:
+    except (DemoError, bundle.ImageError) as error:
+        print("tools/demo: %s" % error, file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # Or the interpreter tells of what it still wanted to write.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print("tools/demo: nobody reads this any more; container and cgroups are removed",
+              file=sys.stderr)
+        return 128 + signal.SIGPIPE
+    except OSError as error:  # a full disk, a runc that is none
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         print("tools/demo: %s" % error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:

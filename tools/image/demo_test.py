@@ -1,12 +1,17 @@
 """What tools/demo does with its arguments, and what it makes of what a service says."""
 
+import errno
 import io
+import os
+import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import unittest
 from unittest import mock
 
+import container
 import demo
 
 DEMO = sys.argv[1]
@@ -30,6 +35,10 @@ class ArgumentsTest(unittest.TestCase):
             (["--memory", "999999999999GiB"], '--memory "999999999999GiB" is more than'),
             (["--memory"], "--memory needs a value"),
             (["--cpu", "1"], '"--cpu" is not an option'),
+            (["--cpus", "\x1b[31m1"], "--cpus $'\\E[31m1'"),
+            (["--memory=1\x07"], "--memory $'1\\a'"),
+            (["--\x9bcpu"], "$'--\\302\\233cpu' is not an option"),
+            (["\n"], "$'\\n' is not an option"),
         ]
         for arguments, text in table:
             with self.subTest(arguments):
@@ -38,6 +47,7 @@ class ArgumentsTest(unittest.TestCase):
                 self.assertEqual((done.returncode, done.stdout), (2, ""))
                 self.assertIn(text, done.stderr)
                 self.assertIn("--help", done.stderr)
+                self.assertTrue(done.stderr.removesuffix("\n").isprintable(), done.stderr)
 
     def test_help_names_every_option_and_exit_status(self):
         done = subprocess.run([DEMO, "--help"], capture_output=True, text=True, check=False)
@@ -45,6 +55,87 @@ class ArgumentsTest(unittest.TestCase):
         for text in ("--cpus X", "--memory Y", "1.5 unless", "128MiB unless", "Exit status: 0",
                      "1  something", "2  an argument", "3  no container"):
             self.assertIn(text, done.stdout)
+
+
+class EndingTest(unittest.TestCase):
+    """How main() ends, and what its last line says."""
+
+    def end(self, **mocks):
+        arguments = ["demo", "--image=i", "--program=p", "--quota-us=1", "--memory=1"]
+        handlers = {number: signal.getsignal(number) for number in demo._ENDINGS}
+        with mock.patch.multiple(demo, **mocks), mock.patch.object(sys, "argv", arguments), \
+                mock.patch.object(os, "dup2") as closed, \
+                mock.patch.object(sys, "stderr", io.StringIO()) as stderr:
+            try:
+                return demo.main(), stderr.getvalue(), closed.called
+            finally:
+                for number, handler in handlers.items():
+                    signal.signal(number, handler)
+
+    def test_an_error_of_the_system_is_one_line_and_exit_code_1(self):
+        for error, line in [
+            (OSError(errno.ENOSPC, "No space left on device"),
+             "tools/demo: [Errno 28] No space left on device\n"),
+            (FileNotFoundError(errno.ENOENT, "No such file or directory", "/x\x1b[2J"),
+             "tools/demo: [Errno 2] No such file or directory: '/x\\x1b[2J'\n"),
+        ]:
+            with self.subTest(line):
+                # What waits in stdout's buffer would raise it again at the interpreter's end.
+                self.assertEqual(self.end(in_container=mock.Mock(side_effect=error)),
+                                 (1, line, True))
+
+    def test_without_a_container_the_service_runs_as_a_process_and_the_exit_code_is_3(self):
+        process = mock.Mock()
+        with mock.patch("builtins.print") as said:
+            code, err, _ = self.end(
+                in_container=mock.Mock(side_effect=container.ContainerError("not root")),
+                as_process=process)
+        self.assertEqual((code, err, process.call_count), (3, "", 1))
+        self.assertIn("can be made here (not root)", said.call_args[0][0])
+
+    def test_the_process_is_given_nothing_that_a_shell_exports_for_itself(self):
+        with tempfile.TemporaryDirectory() as folder:
+            program = os.path.join(folder, "program")
+            with open(program, "w") as file:
+                file.write("#!/bin/sh\nenv\n")
+            os.chmod(program, 0o755)
+            said = []
+            exported = {"HOST": "build-host", "GOMAXPROCS": "7", "GOMEMLIMIT": "1", "GOGC": "1",
+                        "PLIMSOLL_LOG": "off", "PORT": "1", "KEPT": "yes"}
+            with mock.patch.dict(os.environ, exported), \
+                    mock.patch.object(demo, "tell", lambda service: service.silent()), \
+                    mock.patch("builtins.print", lambda line, **_: said.append(line)):
+                demo.as_process(mock.Mock(program=program))
+        given = {line.removeprefix("service | ") for line in said}
+        self.assertLessEqual({"KEPT=yes", "PORT=0"}, given)
+        names = {line.partition("=")[0] for line in given}
+        self.assertEqual(names & {"HOST", "GOMAXPROCS", "GOMEMLIMIT", "GOGC", "PLIMSOLL_LOG"}, set())
+
+
+class OutputTest(unittest.TestCase):
+
+    def test_a_reader_that_has_gone_ends_it_without_a_traceback(self):
+        program = """
+import io, sys
+import demo
+def tell(options):
+    service = demo.Service([io.StringIO("said\\n" * 5)], None, None)
+    service.silent()
+    while True:
+        print("told", flush=True)
+demo.in_container = tell
+sys.argv[1:] = ["--image=i", "--program=p", "--quota-us=1", "--memory=1"]
+sys.exit(demo.main())
+"""
+        with subprocess.Popen([sys.executable, "-B", "-c", program], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True,
+                              env=dict(os.environ, PYTHONPATH="tools/image")) as process:
+            process.stdout.readline()
+            process.stdout.close()
+            said = process.stderr.read()
+            self.assertEqual(process.wait(), 141)
+        self.assertEqual(said, "tools/demo: nobody reads this any more; container and cgroups are "
+                         "removed\n")
 
 
 def service(*streams, status=0):

@@ -35,10 +35,11 @@ FLOORS = {
     "container": 0.1,
     "runtime/stack": 1,
     "runtime/timer": 1,
+    "runtime/symbolize": 1,  # names of addresses, without malloc
     "runtime/gc": 2,
     "runtime/netpoll": 2,
     "runtime/sched": 2,
-    "runtime/panic": 3,
+    "runtime/panic": 1,  # exceptions alone: knows no goroutine
     "runtime/task": 3,
     "runtime/chan": 4.1,
     "runtime/sync": 4.2,
