@@ -12,6 +12,7 @@
 //   (2) 0 <= tail_ - head_ <= kSize, as 32-bit differences that wrap.
 //   (3) A place between head_ and tail_ holds a G that was stored before tail_ was released.
 //   (4) A G is in at most one place: who wins the CAS on head_ (or on runnext_) owns it.
+//   (5) Who sees runnext_ emptied by the owner sees each tail_ that the owner stored before it.
 //
 // The algorithm is Go's (src/runtime/proc.go, runqput, runqget, runqgrab), in our own words; the
 // planted faults of tests/model show which order is needed where.
@@ -90,13 +91,15 @@ class RunQueue {
   T* Get(bool* from_next, bool alone = false) {
     T* next = runnext_.load(std::memory_order_relaxed);
     if (alone && next != nullptr) {
-      runnext_.store(nullptr, std::memory_order_relaxed);
+      // release: by (5); sysmon looks too, and is no thief
+      runnext_.store(nullptr, std::memory_order_release);
       *from_next = true;
       return next;
     }
-    // A thief may take it meanwhile; only the owner sets it, so one try is enough.
+    // A thief may take it meanwhile; only the owner sets it, so one try is enough. acq_rel: acquire
+    // for what was readied from elsewhere, release by (5).
     if (next != nullptr &&
-        runnext_.compare_exchange_strong(next, nullptr, std::memory_order_acquire,
+        runnext_.compare_exchange_strong(next, nullptr, std::memory_order_acq_rel,
                                          std::memory_order_relaxed)) {
       *from_next = true;
       return next;
@@ -157,7 +160,10 @@ class RunQueue {
   const T* peek_next() const { return runnext_.load(std::memory_order_relaxed); }
 
   // Whether both ring and runnext were empty at one moment: reads until tail did not move, since
-  // the owner may carry a G from runnext to the ring between two reads.
+  // the owner may carry a G from runnext to the ring between two reads. It then empties runnext by
+  // (5), and our second look at tail, after the acquire of runnext, cannot return the old one. A
+  // thief that empties runnext need not release: it does so only where it saw the ring empty, and
+  // then a G that was displaced is in its owner's hand still, or has been taken.
   bool Empty() const {
     for (;;) {
       const uint32_t head = head_.load(std::memory_order_seq_cst);

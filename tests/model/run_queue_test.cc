@@ -111,6 +111,80 @@ Program Overflowing(int before, int put, int thieves) {
   };
 }
 
+// A goroutine lies in runnext before anyone looks. The owner puts `put` more there, each of which
+// displaces the one before to the ring, and takes as many: one is left at every moment, and whoever
+// asks must see it. `alone`: on the only P, where the one that asks is sysmon.
+template <uint32_t kRing>
+Program NeverEmpty(int put, int looks, bool alone) {
+  return [=] {
+    auto* q = New<Queues<kRing>>("queues");
+    q->Put(0, /*next=*/true);
+    Thread("owner", [=] {
+      const auto overflow = [](G**, uint32_t) { Check(false, "so few do not overflow"); };
+      for (int i = 1; i <= put; ++i) {
+        q->gs[static_cast<size_t>(i)].payload.Set(1);
+        q->owner.PutNext(&q->gs[static_cast<size_t>(i)], overflow, alone);
+        bool from_next;
+        Queues<kRing>::Take(q->owner.Get(&from_next, alone));
+      }
+    });
+    Thread("looker", [=] {
+      for (int i = 0; i < looks; ++i) {
+        Check(!q->owner.Empty(), "a queue that always holds one is not empty");
+      }
+    });
+    AtEnd([=] { q->DrainAll(put + 1); });
+  };
+}
+
+// The same beside a thief. What it took may leave the queue empty; but who finds it empty and then
+// sees that nobody took the first one must find that one in the owner's hand, between runnext and
+// the ring: `carrying` counts the owner's ways in and out of PutNext.
+template <uint32_t kRing>
+Program EmptyBesideAThief(bool take_next) {
+  return [=] {
+    auto* q = New<Queues<kRing>>("queues");
+    auto* carrying = New<atomic<int>>("carrying", 0);
+    auto* taken = New<atomic<int>>("taken", 0);
+    q->Put(0, /*next=*/true);
+    Thread("owner", [=] {
+      carrying->fetch_add(1, std::memory_order_seq_cst);
+      q->Put(1, /*next=*/true);
+      carrying->fetch_add(1, std::memory_order_seq_cst);
+      taken->fetch_add(1, std::memory_order_seq_cst);
+      q->TakeOwn();
+    });
+    Thread("thief", [=] {
+      taken->fetch_add(1, std::memory_order_seq_cst);
+      q->Steal(0, take_next);
+    });
+    Thread("looker", [=] {
+      const int before = carrying->load(std::memory_order_seq_cst);
+      const bool empty = q->owner.Empty();
+      const int after = taken->load(std::memory_order_seq_cst);
+      // The owner was past its PutNext before the look, and only one of two can have been taken.
+      if (before == 2 && after < 2) Check(!empty, "one of two is left");
+    });
+    AtEnd([=] { q->DrainAll(2); });
+  };
+}
+
+TEST(RunQueueModel, AQueueThatHoldsOneIsNeverCalledEmpty) {
+  ExpectHolds("queue of 4, one in runnext: put 1, get 1 / empty?", {}, NeverEmpty<4>(1, 1, false));
+  ExpectHolds("queue of 4, one in runnext: put 2, get 2 / empty?", {}, NeverEmpty<4>(2, 1, false));
+  ExpectHolds("queue of 4, one in runnext: put 2, get 2 / empty? twice", {},
+              NeverEmpty<4>(2, 2, false));
+  ExpectHolds("the same on the only P", {}, NeverEmpty<4>(2, 2, true));
+  ExpectHolds("queue of 4, one in runnext: put 1, get 1 / steal, not runnext / empty?", {},
+              EmptyBesideAThief<4>(false));
+  ExpectHolds("queue of 4, one in runnext, 2 preemptions: put 1, get 1 / steal / empty?",
+              {.search = Search::kBounded, .preemptions = 2}, EmptyBesideAThief<4>(true));
+  if (SearchFar()) {
+    ExpectHolds("queue of 4, one in runnext: put 1, get 1 / steal / empty?", {},
+                EmptyBesideAThief<4>(true));
+  }
+}
+
 TEST(RunQueueModel, PutGetAndStealLoseNothingAndRunNothingTwice) {
   ExpectHolds("queue of 4: put 2, get 2 / steal", {}, OwnerAndThieves<4>(2, 0, 2, 1, 1));
   ExpectHolds("queue of 2: put 3, get 1 / steal", {}, OwnerAndThieves<2>(3, 0, 1, 1, 1));
@@ -154,6 +228,12 @@ TEST(RunQueueModel, FindsEachPlantedFault) {
               OwnerAndThieves<4>(1, 0, 1, 1, 1));
   ExpectFinds("queue of 2: put 3 / steal", "runqput: a place used again too early", {},
               OwnerAndThieves<2>(3, 0, 0, 1, 1));
+  ExpectFinds("queue of 4, one in runnext: put 1, get 1 / empty?",
+              "runqget: runnext emptied without a release", {}, NeverEmpty<4>(1, 1, false));
+  ExpectFinds("the same on the only P", "runqget alone: runnext emptied without a release", {},
+              NeverEmpty<4>(1, 1, true));
+  ExpectFinds("queue of 4, one in runnext: put 1, get 1 / empty?", "empty: one look at tail", {},
+              NeverEmpty<4>(1, 1, false));
 }
 
 }  // namespace
