@@ -40,9 +40,7 @@ G* TakeGlobal(P* p, int32_t max) ABSL_EXCLUSIVE_LOCKS_REQUIRED(sched.mu) {
   if (!sched.bound.empty()) {
     sched.bound_next = !sched.bound_next;
     if (sched.bound_next || sched.global.size() == 0) {
-      G* g = sched.bound.PopFront();
-      PublishGlobalSize();
-      return g;
+      return TakeBoundLocked();
     }
   }
   const int32_t size = sched.global.size();

@@ -25,6 +25,12 @@ class GList {
   void PushBack(G* g);
   void PushFront(G* g);
   G* PopFront();
+  // Behind those at the front that stay ahead of g.
+  void PushBehind(G* g, bool (*stays_ahead)(const G* other, const G* g));
+  // The first for which `wanted` is true, among the first `among`; null: none of them.
+  G* PopFirst(bool (*wanted)(const G*), int among);
+  G* front() const { return head_; }
+  G* back() const { return tail_; }
 
  private:
   G* head_ = nullptr;

@@ -31,6 +31,7 @@ struct Scheduler {
   GList bound ABSL_GUARDED_BY(mu);
   bool bound_next ABSL_GUARDED_BY(mu) = false;  // whose turn it was
   std::atomic<int32_t> global_size{0};          // of both
+  std::atomic<int32_t> in_place{0};             // of bound alone: sysmon reads it
 
   // Idle Ps and idle Ms, last in first out: the warmest first.
   P* idle_ps ABSL_GUARDED_BY(mu) = nullptr;
@@ -73,6 +74,7 @@ struct Scheduler {
   std::atomic<uint64_t> preempt_deferred{0};   // came where the P could not be given away
   std::atomic<uint64_t> preemptions{0};        // slices ended in place
   std::atomic<uint64_t> preempt_no_thread{0};  // slices that ran on: no thread to take the P
+  std::atomic<uint64_t> preempt_asleep{0};     // Ps taken from threads that slept in a futex
 
   // Sysmon sleeps for good while every P is idle.
   std::atomic<uint32_t> sysmon_sleeps{0};
@@ -195,8 +197,13 @@ bool PutLocal(P* p, G* g, bool next);
 void PutGlobal(G* g);
 void PutGlobalBatch(G** batch, uint32_t n);
 void PutGlobalList(GList& list);
-// The first of those that wait in place, or null.
+// The first of those that wait in place and would do more than sleep; where there is none, the
+// first; or null.
 G* TakeBoundLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(sched.mu);
+// Queues g, which waits in place and whose bound_m is set.
+void PutBoundLocked(G* g, bool at_front) ABSL_EXCLUSIVE_LOCKS_REQUIRED(sched.mu);
+// Of those that wait in place, the first that is not to be passed over; null: none.
+const G* FirstBoundLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(sched.mu);
 // After a change of the global queues.
 inline void PublishGlobalSize() ABSL_EXCLUSIVE_LOCKS_REQUIRED(sched.mu) {
   sched.global_size.store(sched.global.size() + sched.bound.size(), std::memory_order_relaxed);

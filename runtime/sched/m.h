@@ -27,8 +27,24 @@ struct Commit {
   void* arg = nullptr;
 };
 
-// Whether the handler may leave a goroutine alone that is within libc.
-enum Asked : uint32_t { kNotAsked, kAskedGently, kAskedForGood };
+// How an M is asked for its P: gently, so that a goroutine within libc is left alone; for good;
+// only if its goroutine waits in a futex, as sysmon saw it do; or only while the word that others
+// sleep for is 0, and so a lock that its goroutine may hold is free.
+enum Asked : uint32_t {
+  kNotAsked,
+  kAskedGently,
+  kAskedForGood,
+  kAskedAsleep,
+  kAskedAtRelease,
+};
+
+// A futex wait without a deadline, that a thread was interrupted in and enters again when it goes
+// on.
+struct FutexWaited {
+  uint32_t* word = nullptr;  // null: it was interrupted elsewhere
+  uint32_t value = 0;        // it sleeps only where it finds this
+  uint32_t flags = 0;        // FUTEX_PRIVATE_FLAG or none
+};
 
 struct alignas(128) M : MHead {
   bool spinning = false;
@@ -40,14 +56,20 @@ struct alignas(128) M : MHead {
   G g0;
   std::atomic<P*> next_p{nullptr};         // given by who wakes us, before park_word
   std::atomic<uint32_t> asked{kNotAsked};  // the preemption signal that is on its way is ours
-  G* locked_g = nullptr;                   // LockOsThread: the one goroutine that runs here
-  bool ends = false;                       // its locked goroutine has ended, and so does its thread
-  G* next_g = nullptr;                     // to be run first, with next_p
-  G* hand_to = nullptr;                    // bound to another M, which gets our P once we are on g0
-  P* syscall_p = nullptr;                  // the P we left in kSyscall
-  int32_t blocking_depth = 0;              // of BlockingCalls within BlockingCalls
-  std::atomic<uint32_t> park_word{0};      // 0: parked or about to; 1: woken
-  M* idle_link = nullptr;                  // guarded by Scheduler::mu_
+  // While its goroutine waits in place; written before kPreempted is released.
+  FutexWaited waited;
+  FutexWaited release;  // of kAskedAtRelease; written by sysmon before `asked`
+  // Guarded by Scheduler::mu_ (DESIGN.md, "One that would only sleep").
+  int64_t turn_ends_ns = 0;    // until then its goroutine goes first again where it fell asleep
+  int64_t passed_over_ns = 0;  // since when others go before it; 0: nobody did
+  G* locked_g = nullptr;       // LockOsThread: the one goroutine that runs here
+  bool ends = false;           // its locked goroutine has ended, and so does its thread
+  G* next_g = nullptr;         // to be run first, with next_p
+  G* hand_to = nullptr;        // bound to another M, which gets our P once we are on g0
+  P* syscall_p = nullptr;      // the P we left in kSyscall
+  int32_t blocking_depth = 0;  // of BlockingCalls within BlockingCalls
+  std::atomic<uint32_t> park_word{0};  // 0: parked or about to; 1: woken
+  M* idle_link = nullptr;              // guarded by Scheduler::mu_
   pthread_t thread{};
   int32_t tid = 0;  // the kernel's number of the thread
   // Set by this thread's handler when another ends the process: what the kernel saved of it.

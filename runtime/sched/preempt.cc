@@ -39,11 +39,11 @@ void StopInPlace(M* m) ABSL_NO_THREAD_SAFETY_ANALYSIS {
   g->call_sp = saved.sp;
   g->ucontext = nullptr;
   g->bound_m = m;
+  m->waited = {};
   // release: pairs with the acquire in ForEachG
   g->status.store(GStatus::kPreempted, std::memory_order_release);
   // At the head: it is interrupted, its slice is not over.
-  sched.bound.PushFront(g);
-  PublishGlobalSize();
+  PutBoundLocked(g, /*at_front=*/true);
   StopPLocked(p);
   sched.mu.unlock();
   AwaitGrant(m);
@@ -58,6 +58,7 @@ void GiveInPlace(M* m) {
   saved.Save();
   g->call_sp = saved.sp;
   g->ucontext = nullptr;
+  m->waited = {};
   // release: pairs with the acquire in ForEachG
   g->status.store(GStatus::kPreempted, std::memory_order_release);
   TsanReleaseP(p);
@@ -114,7 +115,22 @@ bool SomebodyCanTakeP() {
   return sched.idle_ms != nullptr || !sched.bound.empty();
 }
 
-bool TakePreemptedLocked(P* p, bool at_front) {
+Successor FindSuccessor(const P* p, FutexWaited* sleeper) {
+  base::SpinLockHolder hold(sched.mu);
+  const bool free = !p->queue.Empty() || sched.global.size() > 0 ||
+                    p->next_when.load(std::memory_order_relaxed) <=
+                        sched.coarse_now_ns.load(std::memory_order_relaxed);
+  *sleeper = {};
+  if (!free) {
+    const G* next = FirstBoundLocked();
+    if (next == nullptr) return Successor::kNone;
+    *sleeper = next->bound_m->waited;
+  }
+  return sched.idle_ms != nullptr || !sched.bound.empty() ? Successor::kThere
+                                                          : Successor::kNoThread;
+}
+
+bool TakePreemptedLocked(P* p, bool stopping) {
   PStatus expected = PStatus::kPreempted;
   // acquire: pairs with the release in the handler and in GiveInPlace
   if (!p->status.compare_exchange_strong(expected, PStatus::kIdle, std::memory_order_acq_rel)) {
@@ -123,49 +139,54 @@ bool TakePreemptedLocked(P* p, bool at_front) {
   TsanAcquireP(p);
   G* g = p->preempted_g;
   g->bound_m = p->preempted_m;
-  if (at_front) {
-    sched.bound.PushFront(g);
-  } else {
-    sched.bound.PushBack(g);
+  PutBoundLocked(g, /*at_front=*/stopping);
+  if (!stopping) {
     sched.preemptions.fetch_add(1, std::memory_order_relaxed);
+    if (p->preempted_m->waited.word != nullptr) {
+      sched.preempt_asleep.fetch_add(1, std::memory_order_relaxed);
+    }
   }
-  PublishGlobalSize();
   p->preempt.store(false, std::memory_order_relaxed);
   return true;
 }
 
-void HandOverPreempted(P* p) {
-  M* to;
+HandedOver HandOverPreempted(P* p) {
+  HandedOver done;
   bool thread_wanted = false;
   {
     base::SpinLockHolder hold(sched.mu);
     const bool stopping = sched.stopping();
-    if (!TakePreemptedLocked(p, /*at_front=*/stopping)) return;
+    const G* last = sched.bound.back();
+    if (!TakePreemptedLocked(p, stopping)) return done;
     if (stopping) {
       StopPLocked(p);
-      return;
+      return done;
     }
+    const bool slept = p->preempted_m->waited.word != nullptr;
     p->schedtick.store(p->schedtick.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     const bool others = !p->queue.Empty() || sched.global.size() > 0 ||
                         p->next_when.load(std::memory_order_relaxed) <=
                             sched.coarse_now_ns.load(std::memory_order_relaxed);
     if (others && sched.idle_ms != nullptr) {
-      to = sched.idle_ms;
-      sched.idle_ms = to->idle_link;
+      done.to = sched.idle_ms;
+      sched.idle_ms = done.to->idle_link;
       sched.idle_m_count.fetch_sub(1, std::memory_order_relaxed);
-      to->spinning = false;
+      done.to->spinning = false;
     } else {
       // At worst the one that was queued just now. A goroutine that waits in no place needs a
       // thread that does not.
       thread_wanted = others;
-      to = TakeBoundLocked()->bound_m;
+      const G* next = TakeBoundLocked();
+      done.to = next->bound_m;
+      done.goes_on = slept && next == last;
     }
   }
-  GrantP(p, to);
+  GrantP(p, done.to);
   if (thread_wanted) {
     sched.preempt_no_thread.fetch_add(1, std::memory_order_relaxed);
     AskForThread();
   }
+  return done;
 }
 
 }  // namespace plimsoll::sched

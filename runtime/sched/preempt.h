@@ -12,21 +12,34 @@ namespace plimsoll::sched {
 // at scheduling points alone.
 bool InstallPreemptHandler(int signal);
 
-// Asks the M that runs on p to give it away; `force`: also from within libc. Any thread but a
-// handler's.
-void AskForP(P* p, bool force);
+// Asks the M that runs on p to give it away. Any thread but a handler's.
+void AskForP(P* p, Asked how);
 
 // Takes a P out of the hands of an M that waits in place, and gives it to the next. Does nothing
-// where p is not kPreempted.
-void HandOverPreempted(P* p);
+// where p is not kPreempted: `to` is then null.
+struct HandedOver {
+  M* to = nullptr;
+  // p came from one that slept, and went to the one that was stopped last: its slice was over
+  // before, and goes on for a moment only.
+  bool goes_on = false;
+};
+HandedOver HandOverPreempted(P* p);
 
-// The same, for who stops the world: true if p was kPreempted and is now in the caller's hands.
-bool TakePreemptedLocked(P* p, bool at_front) ABSL_EXCLUSIVE_LOCKS_REQUIRED(sched.mu);
+// The same, for who stops the world (`stopping`): true if p was kPreempted and is now in the
+// caller's hands.
+bool TakePreemptedLocked(P* p, bool stopping) ABSL_EXCLUSIVE_LOCKS_REQUIRED(sched.mu);
 
 // Whether anybody would run on p if it were given away: a goroutine, or a timer that is due.
 bool SomebodyWaits(const P* p);
 // Whether some M could take a P that is given away.
 bool SomebodyCanTakeP();
+
+// Both, and whether who would run would do more than sleep. For sysmon: it makes a system call for
+// each of a few goroutines that wait in place.
+enum class Successor { kNone, kNoThread, kThere };
+// *sleeper becomes what the one that would run waited for where it was stopped, if it was in a
+// futex.
+Successor FindSuccessor(const P* p, FutexWaited* sleeper);
 
 }  // namespace plimsoll::sched
 

@@ -105,6 +105,19 @@ PLIMSOLL_UNINSTRUMENTED __attribute__((always_inline)) inline long Futex(uint32_
                : "rcx", "r11", "memory");
   return result;
 }
+// Whether the word is 0. By the kernel, which wakes none and moves none: the word may be unmapped.
+PLIMSOLL_UNINSTRUMENTED __attribute__((always_inline)) inline bool IsFree(const FutexWaited& w) {
+  long result;
+  register long r10 asm("r10") = 0;
+  register long r8 asm("r8") = reinterpret_cast<long>(w.word);
+  register long r9 asm("r9") = 0;
+  asm volatile("syscall"
+               : "=a"(result)
+               : "a"(SYS_futex), "D"(w.word), "S"(FUTEX_CMP_REQUEUE | w.flags), "d"(0), "r"(r10),
+                 "r"(r8), "r"(r9)
+               : "rcx", "r11", "memory");
+  return result == 0;
+}
 PLIMSOLL_UNINSTRUMENTED __attribute__((always_inline)) inline uintptr_t ProgramCounter(
     const ucontext_t* context) {
   return static_cast<uintptr_t>(context->uc_mcontext.gregs[REG_RIP]);
@@ -124,6 +137,20 @@ PLIMSOLL_UNINSTRUMENTED __attribute__((always_inline)) inline long Futex(uint32_
   asm volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3) : "memory");
   return x0;
 }
+PLIMSOLL_UNINSTRUMENTED __attribute__((always_inline)) inline bool IsFree(const FutexWaited& w) {
+  register long x8 asm("x8") = SYS_futex;
+  register long x0 asm("x0") = reinterpret_cast<long>(w.word);
+  register long x1 asm("x1") = FUTEX_CMP_REQUEUE | w.flags;
+  register long x2 asm("x2") = 0;
+  register long x3 asm("x3") = 0;
+  register long x4 asm("x4") = reinterpret_cast<long>(w.word);
+  register long x5 asm("x5") = 0;
+  asm volatile("svc 0"
+               : "+r"(x0)
+               : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5)
+               : "memory");
+  return x0 == 0;
+}
 PLIMSOLL_UNINSTRUMENTED __attribute__((always_inline)) inline uintptr_t ProgramCounter(
     const ucontext_t* context) {
   return context->uc_mcontext.pc;
@@ -133,6 +160,34 @@ PLIMSOLL_UNINSTRUMENTED __attribute__((always_inline)) inline uintptr_t BelowRed
   return context->uc_mcontext.sp;
 }
 #endif
+
+// The futex wait without a deadline that the thread is in, or is about to enter: interrupted there,
+// the kernel has it enter the call again (SA_RESTART).
+PLIMSOLL_UNINSTRUMENTED __attribute__((always_inline)) inline FutexWaited WaitOf(
+    const ucontext_t* context) {
+  FutexWaited none = {};
+#if defined(__x86_64__)
+  const auto& r = context->uc_mcontext.gregs;
+  if (r[REG_RAX] != SYS_futex || r[REG_R10] != 0) return none;
+  const auto* at = reinterpret_cast<const uint8_t*>(r[REG_RIP]);
+  if (at[0] != 0x0f || at[1] != 0x05) return none;  // syscall
+  const auto word = static_cast<uintptr_t>(r[REG_RDI]);
+  const auto op = static_cast<uint32_t>(r[REG_RSI]);
+  const auto value = static_cast<uint32_t>(r[REG_RDX]);
+#elif defined(__aarch64__)
+  const auto& r = context->uc_mcontext.regs;
+  if (r[8] != SYS_futex || r[3] != 0) return none;
+  if (*reinterpret_cast<const uint32_t*>(context->uc_mcontext.pc) != 0xd4000001) {
+    return none;  // svc 0
+  }
+  const auto word = static_cast<uintptr_t>(r[0]);
+  const auto op = static_cast<uint32_t>(r[1]);
+  const auto value = static_cast<uint32_t>(r[2]);
+#endif
+  const uint32_t kind = op & ~static_cast<uint32_t>(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME);
+  if (kind != FUTEX_WAIT && kind != FUTEX_WAIT_BITSET) return none;
+  return {reinterpret_cast<uint32_t*>(word), value, op & FUTEX_PRIVATE_FLAG};
+}
 
 PLIMSOLL_UNINSTRUMENTED void Chain(int signal, siginfo_t* info, void* context) {
   if (previous.handler.word == reinterpret_cast<uintptr_t>(SIG_DFL) ||
@@ -155,9 +210,10 @@ PLIMSOLL_UNINSTRUMENTED __attribute__((always_inline)) inline bool InLibc(uintpt
 
 // Steps 5 and 8.
 PLIMSOLL_UNINSTRUMENTED __attribute__((always_inline)) inline void GiveAndAwaitP(
-    M* m, const ucontext_t* context) {
+    M* m, const ucontext_t* context, const FutexWaited& waited) {
   G* g = m->g;
   P* p = m->p;
+  m->waited = waited;
   const uintptr_t sp = BelowRedZone(context);
   g->call_sp = sp >= g->stack.lo && sp < g->stack.hi ? sp : g->stack.lo;
   g->ucontext = context;
@@ -211,6 +267,14 @@ PLIMSOLL_UNINSTRUMENTED void OnPreempt(int signal, siginfo_t* info, void* raw_co
   if (asked == 0) return;
   const auto* context = static_cast<const ucontext_t*>(raw_context);
   const uintptr_t pc = ProgramCounter(context);
+  const FutexWaited waited = WaitOf(context);
+  // It was woken since sysmon looked, and runs.
+  if (asked == kAskedAsleep && waited.word == nullptr) return;
+  // Sysmon asks again in a moment.
+  if (asked == kAskedAtRelease && !IsFree(m->release)) {
+    __atomic_fetch_add(Word(sched.preempt_deferred), 1, __ATOMIC_RELAXED);
+    return;
+  }
   if (m->no_preempt != 0 || m->p == nullptr ||
       (pc >= reinterpret_cast<uintptr_t>(__start_plimsoll_nopreempt) &&
        pc < reinterpret_cast<uintptr_t>(__stop_plimsoll_nopreempt))) {
@@ -218,12 +282,14 @@ PLIMSOLL_UNINSTRUMENTED void OnPreempt(int signal, siginfo_t* info, void* raw_co
     __atomic_fetch_add(Word(sched.preempt_deferred), 1, __ATOMIC_RELAXED);
     return;
   }
-  if ((asked == kAskedGently && InLibc(pc)) || (pc >= tsan_text.lo && pc < tsan_text.hi)) {
+  // (One that sleeps in libc is there for as long as it sleeps.)
+  if ((asked == kAskedGently && waited.word == nullptr && InLibc(pc)) ||
+      (pc >= tsan_text.lo && pc < tsan_text.hi)) {
     __atomic_fetch_add(Word(sched.preempt_deferred), 1, __ATOMIC_RELAXED);
     return;
   }
   do {
-    GiveAndAwaitP(m, context);
+    GiveAndAwaitP(m, context, waited);
     // The P that was granted may be one that the stopper waits for.
   } while ((__atomic_load_n(Word(sched.mode), __ATOMIC_RELAXED) & kStopping) != 0);
 }
@@ -268,11 +334,11 @@ bool InstallPreemptHandler(int signal) {
   return false;
 }
 
-void AskForP(P* p, bool force) {
+void AskForP(P* p, Asked how) {
   M* m = p->m.load(std::memory_order_acquire);
   if (m == nullptr || sched.preempt_signal == 0) return;
   // release: pairs with the acquire in the handler
-  m->asked.store(force ? kAskedForGood : kAskedGently, std::memory_order_release);
+  m->asked.store(how, std::memory_order_release);
   sched.preempt_asked.fetch_add(1, std::memory_order_relaxed);
   base::RawSyscall(SYS_tgkill, getpid(), m->tid, sched.preempt_signal);
 }

@@ -155,6 +155,7 @@ Stats GetStats() {
   s.preemptions = sched.preemptions.load(std::memory_order_relaxed);
   s.preempt_signals = sched.preempt_asked.load(std::memory_order_relaxed);
   s.preempt_deferred = sched.preempt_deferred.load(std::memory_order_relaxed);
+  s.preempt_asleep = sched.preempt_asleep.load(std::memory_order_relaxed);
   s.preempt_no_thread = sched.preempt_no_thread.load(std::memory_order_relaxed);
   s.thread_failures = sched.thread_failures.load(std::memory_order_relaxed);
   const int made = sched.procs_made.load(std::memory_order_acquire);

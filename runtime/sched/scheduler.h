@@ -67,6 +67,7 @@ struct Stats {
   uint64_t preemptions = 0;        // slices that were ended in place
   uint64_t preempt_signals = 0;    // sent, to end a slice or to stop the world
   uint64_t preempt_deferred = 0;   // of these, those that came where the P could not be given away
+  uint64_t preempt_asleep = 0;     // of the preemptions, those of a thread that slept in a futex
   uint64_t preempt_no_thread = 0;  // slices that went on because no thread could take the P
   uint64_t thread_failures = 0;    // threads that could not be made
 };

@@ -61,12 +61,12 @@ void CollectLocked(const P* own, bool ask) ABSL_EXCLUSIVE_LOCKS_REQUIRED(sched.m
     if (p->status.compare_exchange_strong(expected, PStatus::kIdle, std::memory_order_acq_rel)) {
       StopPLocked(p);  // by (3)
     } else if (expected == PStatus::kPreempted) {
-      if (TakePreemptedLocked(p, /*at_front=*/true)) StopPLocked(p);
+      if (TakePreemptedLocked(p, /*stopping=*/true)) StopPLocked(p);
     } else if (expected == PStatus::kRunning) {
       if (M* m = p->m.load(std::memory_order_acquire)) {
         m->attention.store(1, std::memory_order_relaxed);
       }
-      if (ask) AskForP(p, /*force=*/true);
+      if (ask) AskForP(p, kAskedForGood);
     }
   }
 }

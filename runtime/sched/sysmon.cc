@@ -7,6 +7,7 @@
 #include "plimsoll/runtime/sched/internal.h"
 #include "plimsoll/runtime/sched/preempt.h"
 #include "plimsoll/runtime/sched/schedtrace.h"
+#include "plimsoll/runtime/sched/thread_state.h"
 
 namespace plimsoll::sched {
 namespace {
@@ -15,7 +16,11 @@ constexpr int64_t kSliceNs = 10'000'000;  // a goroutine's time slice, as Go's
 constexpr int64_t kSysmonShortestNs = 20'000;
 constexpr int64_t kAskAgainNs = 200'000;     // a signal that came where the P cannot be given away
 constexpr int64_t kGentleNs = 2'000'000;     // how long libc's text is left alone
+constexpr int64_t kReleaseNs = 4'000'000;    // how long a release is waited for
 constexpr int64_t kAskSlowlyNs = 5'000'000;  // no answer, or no thread
+constexpr int64_t kSleepersNs = 1'000'000;   // all that wait would only sleep
+constexpr int64_t kFirstLookNs = 50'000;     // at a thread that may sleep with its P
+constexpr int64_t kLastLookNs = 2'000'000;
 constexpr int64_t kSysmonLongestNs = 10'000'000;
 
 // What sysmon saw of a P at its last look.
@@ -28,7 +33,49 @@ struct Seen {
   int64_t ask_next_ns = 0;
   bool queued = false;
   uint32_t tick_when_queued = 0;
+  // Of its thread, at the last look for one that sleeps.
+  int64_t cpu_ns = 0;
+  int64_t cpu_at_ns = 0;
+  int64_t look_pause_ns = 0;
 };
+
+// A slice begins: what `m` does from now on is watched.
+void WatchFrom(Seen& s, const M* m, int64_t now) {
+  s.cpu_at_ns = now;
+  s.cpu_ns = m != nullptr ? ThreadCpuNanos(m->tid) : 0;
+  s.look_pause_ns = kFirstLookNs;
+}
+
+// Others wait in place, and one of them may hold what p's thread sleeps for (DESIGN.md, "One that
+// would only sleep"). Asks for p where that is so. Returns when to look again.
+int64_t LookForSleeper(P* p, Seen& s, int64_t now) {
+  if (sched.in_place.load(std::memory_order_relaxed) == 0 || !sched.preempt_slices ||
+      sched.preempt_signal == 0 || sched.frozen()) {
+    return kNever;
+  }
+  if (now < s.cpu_at_ns + s.look_pause_ns) return s.cpu_at_ns + s.look_pause_ns;
+  const M* m = p->m.load(std::memory_order_acquire);
+  if (m == nullptr) return kNever;
+  // First what is cheap: one that used its time does not sleep. And one that was kept from a CPU
+  // by the kernel, or sleeps for moments only, is not yet to be disturbed.
+  const int64_t cpu = ThreadCpuNanos(m->tid);
+  const bool idle = cpu - s.cpu_ns < (now - s.cpu_at_ns) / 8;
+  s.cpu_ns = cpu;
+  s.cpu_at_ns = now;
+  if (!idle) {
+    if (s.look_pause_ns < kLastLookNs) s.look_pause_ns *= 2;
+  } else {
+    s.look_pause_ns = kAskAgainNs;
+    if (SleepsInFutex(m->tid)) {
+      if (FutexWaited sleeper; FindSuccessor(p, &sleeper) == Successor::kThere) {
+        AskForP(p, kAskedAsleep);
+      } else {
+        s.look_pause_ns = kSleepersNs;
+      }
+    }
+  }
+  return s.cpu_at_ns + s.look_pause_ns;
+}
 
 // The slice on p is over: has it given away, where somebody waits and somebody can take it. Returns
 // when to look again.
@@ -39,14 +86,24 @@ int64_t EndSlice(P* p, Seen& s, int64_t now) {
     return kNever;
   }
   if (now < s.ask_next_ns) return s.ask_next_ns;
-  if (!SomebodyCanTakeP()) {
+  FutexWaited sleeper;
+  const Successor successor = FindSuccessor(p, &sleeper);
+  if (successor == Successor::kNone) return s.ask_next_ns = now + kSleepersNs;
+  if (successor == Successor::kNoThread) {
     sched.preempt_no_thread.fetch_add(1, std::memory_order_relaxed);
     AskForThread();
     return s.ask_next_ns = now + kAskSlowlyNs;
   }
   if (s.first_asked_ns == 0) s.first_asked_ns = now;
   const int64_t since = now - s.first_asked_ns;
-  AskForP(p, /*force=*/since >= kGentleNs);
+  // Who would run slept for a word that was not 0: a lock, and at most moments this one holds it
+  // again. It is stopped at one where it does not, if such a one comes soon.
+  if (sleeper.word != nullptr && sleeper.value != 0 && since < kReleaseNs) {
+    if (M* m = p->m.load(std::memory_order_acquire)) m->release = sleeper;
+    AskForP(p, kAskedAtRelease);
+    return s.ask_next_ns = now + kSysmonShortestNs;
+  }
+  AskForP(p, since >= kGentleNs ? kAskedForGood : kAskedGently);
   // One that does not answer sleeps where no handler runs: reading a disk, or being stopped.
   return s.ask_next_ns = now + (since < kSliceNs ? kAskAgainNs : kAskSlowlyNs);
 }
@@ -67,6 +124,9 @@ bool WatchPs(int64_t now, Seen* seen, int64_t* soon) {
         s.schedtick = tick;
         s.slice_since_ns = now;
         s.first_asked_ns = s.ask_next_ns = 0;
+        if (sched.in_place.load(std::memory_order_relaxed) > 0) {
+          WatchFrom(s, p->m.load(std::memory_order_acquire), now);
+        }
       }
       int64_t next = s.slice_since_ns + kSliceNs;
       if (now >= next) {
@@ -78,10 +138,21 @@ bool WatchPs(int64_t now, Seen* seen, int64_t* soon) {
         }
       }
       if (next < *soon) *soon = next;
+      if (status == PStatus::kRunning) {
+        next = LookForSleeper(p, s, now);
+        if (next < *soon) *soon = next;
+      }
     }
     if (status == PStatus::kPreempted) {
-      HandOverPreempted(p);
-      s.slice_since_ns = 0;
+      const HandedOver done = HandOverPreempted(p);
+      s.schedtick = p->schedtick.load(std::memory_order_relaxed);
+      s.slice_since_ns = now;
+      s.first_asked_ns = s.ask_next_ns = 0;
+      if (done.goes_on) {
+        s.slice_since_ns = now - kSliceNs + kAskAgainNs;
+      }
+      WatchFrom(s, done.to, now);
+      if (now + kFirstLookNs < *soon) *soon = now + kFirstLookNs;
       did = true;
       continue;
     }
