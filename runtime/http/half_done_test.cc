@@ -38,6 +38,13 @@ TEST(HalfDoneTest, AHandshakeThatIsHalfDoneIsWaitedFor) {
     server.Serve(listener);
     ended.Send(true);
   });
+  {
+    const absl::StatusOr<net::Conn> first = net::Dial(listener.address());
+    ASSERT_TRUE(first.ok()) << first.status();
+    ASSERT_TRUE(first->Write(kLastGet).ok());
+    char buffer[4096];
+    for (absl::StatusOr<size_t> n = 1; n.ok() && *n > 0;) n = first->Read(buffer);
+  }  // answered: Serve has begun
   const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   ASSERT_GE(fd, 0);
   sock_filter nothing = BPF_STMT(BPF_RET | BPF_K, 0);

@@ -62,6 +62,8 @@ void Server::Serve(const net::Listener& listener) {
   }
   if (serve) {
     net::AcceptLoop(listener, [this](net::Conn conn) { Accepted(std::move(conn)); });
+  } else {
+    listener.Close().IgnoreError();  // or clients would wait in its queue for nobody
   }
   accepting_.Leave();
   inside_.Leave();
@@ -160,7 +162,8 @@ absl::Status Server::Shutdown(absl::Duration patience) {
   }
   for (const net::Conn& conn : late) conn.Close().IgnoreError();
   return absl::DeadlineExceededError(absl::StrCat(
-      "http: ", late.size(), " connections were cut off after ", absl::FormatDuration(patience)));
+      "http: ", late.size(), late.size() == 1 ? " connection was" : " connections were",
+      " cut off after ", absl::FormatDuration(patience)));
 }
 
 }  // namespace plimsoll::http

@@ -56,7 +56,8 @@ class Server {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  // Accepts until Shutdown, or until the listener is closed.
+  // Accepts until Shutdown, or until the listener is closed. The listener is closed when it
+  // returns; where Shutdown came first that is at once.
   void Serve(const net::Listener& listener);
 
   // As above. OK: every request that was begun was answered, and every Serve has returned.

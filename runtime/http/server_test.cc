@@ -23,7 +23,7 @@ namespace {
 constexpr std::string_view kGet = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 constexpr std::string_view kLastGet = "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
 
-// A server on a port of the kernel's choice.
+// A server on a port of the kernel's choice. It may not have begun to serve yet.
 class Running {
  public:
   explicit Running(Handler handler, ServerOptions options = {})
@@ -191,6 +191,11 @@ TEST(ServerTest, AConnectionThatGotInBeforeShutdownIsAskedForItsFirstRequest) {
   options.limits.first_request = absl::Hours(1);
   auto running = std::make_unique<Running>(Hello, options);
   const net::Address address = running->listener.address();
+  {
+    const net::Conn first = running->Dial();  // once it is answered, Serve has begun
+    ASSERT_TRUE(first.Write(kLastGet).ok());
+    ASSERT_TRUE(ReadUntilEnd(first).ends_with("hello"));
+  }
   const net::Conn fresh = running->Dial();
   Channel<absl::Status> shut;
   Go([&] { shut.Send(running->server.Shutdown(absl::Seconds(20))); });
@@ -201,6 +206,15 @@ TEST(ServerTest, AConnectionThatGotInBeforeShutdownIsAskedForItsFirstRequest) {
   EXPECT_TRUE(answer.ends_with("hello")) << answer;
   EXPECT_NE(answer.find("Connection: close\r\n"), std::string::npos) << answer;
   EXPECT_TRUE(shut.Recv()->ok());
+}
+
+TEST(ServerTest, ServeAfterShutdownRefusesClientsInsteadOfLeavingThemInTheQueue) {
+  Server server(Hello);
+  ASSERT_TRUE(server.Shutdown(absl::Seconds(20)).ok());
+  const net::Listener listener = *net::Listen(*net::Address::Parse("127.0.0.1:0"));
+  const net::Address address = listener.address();
+  server.Serve(listener);
+  EXPECT_FALSE(net::Dial(address).ok());
 }
 
 TEST(ServerTest, WhoGotInWhileItShutsDownIsAnsweredAndTheOthersAreRefused) {
@@ -251,7 +265,7 @@ TEST(ServerTest, ShutdownCutsOffWhatIsNotDoneAtItsDeadline) {
   entered.Recv();
   const absl::Status status = running.server.Shutdown(absl::Milliseconds(5));
   EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded);
-  EXPECT_NE(std::string(status.message()).find("1 connections were cut off"), std::string::npos)
+  EXPECT_NE(std::string(status.message()).find("1 connection was cut off"), std::string::npos)
       << status;
   EXPECT_EQ(ReadUntilEnd(stuck), "");
   leave.Send(true);

@@ -159,7 +159,7 @@ TEST(ServiceTest, WhatIsNotDoneWhenTheDrainEndsIsCutOff) {
   BeginSecond(stuck);
   service.Kill(SIGINT);
   EXPECT_EQ(service.Wait(), 0);
-  EXPECT_NE(service.err().find("1 connections were cut off"), std::string::npos) << service.err();
+  EXPECT_NE(service.err().find("1 connection was cut off"), std::string::npos) << service.err();
 }
 
 TEST(ServiceTest, APortThatIsTakenIsAnErrorWithItsCause) {
