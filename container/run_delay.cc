@@ -113,7 +113,10 @@ RunDelay::Step RunDelay::Poll(int64_t now_ns) {
     const uint64_t waited = wait_ns - thread.wait_ns;
     step.run_ns += ran;
     step.wait_ns += waited;
-    const double wanted = static_cast<double>(ran) + static_cast<double>(waited);
+    double wanted = static_cast<double>(ran) + static_cast<double>(waited);
+    if (waited >= static_cast<uint64_t>(std::max<int64_t>(wall_ns, 0)) / 2) {
+      wanted += static_cast<double>(std::min(kWaitUnderWayNs, wall_ns / 5));
+    }
     if (thread.has_last && wall_ns > 0 && wanted >= kSaturated * static_cast<double>(wall_ns)) {
       ++step.saturated;
       step.saturated_run_ns += ran;

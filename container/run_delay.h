@@ -30,6 +30,10 @@ class RunDelay {
   static constexpr size_t kKeptThreads = 64;
   // A thread that ran or waited for so much of the time wanted a CPU all along.
   static constexpr double kSaturated = 0.9;
+  // The kernel counts a wait when it ends. Who waited half of the time most likely waits now, and
+  // may have done so for a period of its quota, by default 100 ms; for a fifth of the interval at
+  // most, lest a short one prove anything.
+  static constexpr int64_t kWaitUnderWayNs = 100'000'000;
 
   struct Step {
     bool available = false;

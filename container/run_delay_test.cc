@@ -74,6 +74,29 @@ TEST_F(RunDelayTest, CountsAThreadAsSaturatedThatRanOrWaitedAllTheTime) {
   }
 }
 
+TEST_F(RunDelayTest, AWaitThatIsUnderWayIsNotTakenForSleep) {
+  // Two threads share 20 ms in each 100 of a quota out of sight. The interval ends 80 ms into a
+  // wait, which the kernel has not counted yet; the one after it begins so and ends so.
+  const struct {
+    int64_t run_ms, wait_ms;
+    int saturated;
+  } kCases[] = {
+      {50, 370, 1},   // one wait is missing
+      {50, 450, 1},   // none is, or as much as came from before
+      {50, 290, 0},   // two: it slept
+      {350, 0, 0},    // works for 70 % of the time, and nobody keeps it from it
+      {240, 180, 0},  // waits little: what is missing is sleep
+  };
+  for (const auto& c : kCases) {
+    SCOPED_TRACE(testing::Message() << c.run_ms << " " << c.wait_ms);
+    Set(10, 0, 0);
+    RunDelay threads(dir_);
+    threads.Poll(0);
+    Set(10, c.run_ms, c.wait_ms);
+    EXPECT_EQ(threads.Poll(500 * kMs).saturated, c.saturated);
+  }
+}
+
 TEST_F(RunDelayTest, ForgetsThreadsThatEndedAndStartsAnewWithTheirNumber) {
   Set(10, 50, 50);
   RunDelay threads(dir_);
