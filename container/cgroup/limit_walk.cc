@@ -152,8 +152,8 @@ class Walk {
   // v1 before Linux 5.11: a cgroup whose memory.use_hierarchy is 0 does not charge what its
   // children use, so neither its limit nor one above it holds for us ("Memory Resource Controller",
   // section 6). A minimum that comes from there is kept, since one too tight is the safer error,
-  // and told.
-  void ReportUseHierarchy(const Found<uint64_t>& found) {
+  // and told. True where there was something to tell.
+  bool ReportUseHierarchy(const Found<uint64_t>& found) {
     constexpr std::string_view kName = "memory.use_hierarchy";
     size_t at = 0;
     while (at < levels() && dir(at) != found.at) ++at;
@@ -169,8 +169,9 @@ class Walk {
                        Concat("means that ", found.file.substr(found.file.rfind('/') + 1), " at ",
                               Shown(found.at), ", ", FormatBytes(found.value),
                               ", does not limit this process's cgroup; it is taken all the same"));
-      return;
+      return true;
     }
+    return false;
   }
 
   // A number of our own level that is told and never a limit.
@@ -316,9 +317,9 @@ void WalkMemory(Walk& walk, const WalkOptions& options, MemoryLimits& memory) {
   } else {
     AddHierarchicalLimit(walk, options, memory);
     memory.swap_max = walk.Smallest("memory.memsw.limit_in_bytes", counts);
-    // One line is enough where both come from above.
-    if (const auto& found = memory.max.has_value() ? memory.max : memory.swap_max) {
-      walk.ReportUseHierarchy(*found);
+    for (const auto* found : {&memory.max, &memory.swap_max}) {
+      // One line is enough where both come from above.
+      if (found->has_value() && walk.ReportUseHierarchy(**found)) break;
     }
   }
   for (const auto* found : {&memory.max, &memory.high, &memory.swap_max}) {
