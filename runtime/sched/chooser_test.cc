@@ -2,6 +2,7 @@
 
 #include "plimsoll/runtime/sched/chooser.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <set>
@@ -13,6 +14,7 @@
 #include "plimsoll/runtime/go.h"
 #include "plimsoll/runtime/sched/blocking_call.h"
 #include "plimsoll/runtime/sched/park.h"
+#include "plimsoll/runtime/sched/trace.h"
 #include "plimsoll/tests/testing/seeds.h"
 
 namespace plimsoll::sched {
@@ -111,6 +113,37 @@ TEST(ChooserTest, ChoosesEachOfNAlikeFromSeeds) {
     for (int i = 0; i < 50000; ++i) ++counts[ChooseBelow(5)];
     for (int c : counts) EXPECT_NEAR(c, 10000, 500);
   });
+}
+
+TEST(ChooserTest, ATracedRunIsToldTheSameEachTime) {
+  struct Kinds {
+    std::vector<TraceKind> told;
+    void Trace(const TraceEvent& e) noexcept {
+      if (told.size() < told.capacity()) told.push_back(e.kind);  // never allocates
+    }
+  };
+  const auto told = [](uint64_t seed) {
+    Kinds kinds;
+    kinds.told.reserve(10'000);
+    RunSeed(seed, [&kinds] {
+      EXPECT_TRUE(StartTracing(kinds));
+      int ended = 0;
+      for (int i = 0; i < 3; ++i) {
+        Go([&ended] {
+          Yield();
+          ++ended;
+        });
+      }
+      while (ended < 3) Yield();
+      StopTracing();
+    });
+    return kinds.told;
+  };
+  for (uint64_t seed = 1; seed < 20; ++seed) {
+    const std::vector<TraceKind> first = told(seed);
+    EXPECT_EQ(std::count(first.begin(), first.end(), TraceKind::kSpawn), 3) << "seed " << seed;
+    EXPECT_EQ(told(seed), first) << "seed " << seed;
+  }
 }
 
 TEST(ChooserTest, ABlockingCallRunsInline) {

@@ -5,6 +5,7 @@
 #include "plimsoll/runtime/sched/internal.h"
 #include "plimsoll/runtime/sched/sanitizer.h"
 #include "plimsoll/runtime/sched/switch_to.h"
+#include "plimsoll/runtime/sched/trace_hooks.h"
 
 namespace plimsoll::sched {
 namespace {
@@ -93,6 +94,7 @@ G* StealWork(M* m, P* p) {
       }
       G* stolen = victim->queue.StealInto(p->queue, last);
       if (stolen != nullptr) {
+        if (Tracing()) TraceSteal(m, victim, stolen, 1 + p->queue.ring_size());
         p->stat_steals.store(p->stat_steals.load(std::memory_order_relaxed) + 1,
                              std::memory_order_relaxed);
         p->stat_stolen.store(
@@ -114,11 +116,7 @@ void PassP(M* m, G* g) {
   GrantP(p, g->bound_m);
 }
 
-G* PickFromQueues(M* m, P* p) {
-  if (const uint32_t mode = sched.mode.load(std::memory_order_relaxed); mode != 0) [[unlikely]] {
-    // Ending or stopping: g0 looks which.
-    return mode == kSeeded ? PickSeeded(m, p) : nullptr;
-  }
+[[gnu::always_inline]] inline G* PickAsUsual(M* m, P* p) {
   const uint32_t tick = p->schedtick.load(std::memory_order_relaxed);
   // Two goroutines that ready each other for ever must not keep the global queue waiting.
   if (tick % 61 == 0 && sched.global_size.load(std::memory_order_relaxed) > 0) {
@@ -167,6 +165,23 @@ G* PickFromQueues(M* m, P* p) {
   return g;
 }
 
+__attribute__((noinline)) G* PickInMode(M* m, P* p, uint32_t mode) {
+  const bool told = (mode & kTracing) != 0;
+  if (told) TraceLeave(m);
+  mode &= ~uint32_t{kTracing};
+  // Ending or stopping: g0 looks which.
+  G* g = mode == 0 ? PickAsUsual(m, p) : mode == kSeeded ? PickSeeded(m, p) : nullptr;
+  if (told) TracePicked(m, g);
+  return g;
+}
+
+G* PickFromQueues(M* m, P* p) {
+  if (const uint32_t mode = sched.mode.load(std::memory_order_relaxed); mode != 0) [[unlikely]] {
+    return PickInMode(m, p, mode);
+  }
+  return PickAsUsual(m, p);
+}
+
 // The world is being stopped: puts this M's P down, if it has one.
 void StopForWorld(M* m) {
   if (m->p == nullptr) return;
@@ -204,6 +219,13 @@ bool SendElsewhere(M* m, G* g) {
   return true;
 }
 
+// g0 is about to switch to g, and it is not a usual day. True: another M runs it.
+__attribute__((noinline)) bool ResumeSlowly(M* m, G* g) {
+  if (sched.migrate_always && SendElsewhere(m, g)) return true;
+  if (Tracing()) TraceRun(m, g);
+  return false;
+}
+
 // This thread ends: its locked goroutine has. Its P goes to another.
 void StopForGood(M* m) {
   if (P* p = m->p; p != nullptr) {
@@ -220,13 +242,13 @@ G* FindRunnable(M* m) {
 top:
   if (G* g = m->next_g) [[unlikely]] {
     m->next_g = nullptr;
-    if (sched.mode.load(std::memory_order_relaxed) == 0) return g;
+    if ((sched.mode.load(std::memory_order_relaxed) & ~uint32_t{kTracing}) == 0) return g;
     PutGlobal(g);
   }
   if (const uint32_t mode = sched.mode.load(std::memory_order_relaxed); mode != 0) [[unlikely]] {
     if ((mode & kFrozen) != 0) StayFrozen();
     if ((mode & kStopping) != 0) StopForWorld(m);
-    if (mode == kSeeded) return FindSeeded(m);
+    if ((mode & ~uint32_t{kTracing}) == kSeeded) return FindSeeded(m);
   }
   if (m->p == nullptr) {
     StopM(m);
@@ -356,7 +378,10 @@ bool WorkSomewhere() {
 }
 
 G* PickLocal(M* m, P* p) {
-  if (m->locked_g != nullptr) return nullptr;  // g0 gives the P away
+  if (m->locked_g != nullptr) {  // g0 gives the P away
+    if (Tracing()) TraceLeave(m);
+    return nullptr;
+  }
   if (sched.migrate_always) [[unlikely]]
     m->g->last_m = m;
   G* g = PickFromQueues(m, p);
@@ -387,7 +412,7 @@ void ScheduleLoop(M* m) {
     }
     if (g->bound_m != nullptr && g->bound_m != m) {
       PassP(m, g);
-    } else if (!sched.migrate_always || !SendElsewhere(m, g)) {
+    } else if (!sched.resumes_slowly.load(std::memory_order_relaxed) || !ResumeSlowly(m, g)) {
       SwitchTo(m, &m->g0, g);
     }
   }

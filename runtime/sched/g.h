@@ -48,6 +48,11 @@ struct ExceptionState {
 
 enum class GStatus : uint8_t { kIdle, kRunnable, kRunning, kWaiting, kSyscall, kPreempted, kDead };
 
+enum WakesSlowly : uint8_t {
+  kProxy = 1,     // stands for a foreign thread
+  kWakeTold = 2,  // the tracer is told. Set by who parks, cleared by who readies
+};
+
 struct alignas(64) G {
   // The first line: all that a park and a switch touch. Goroutines by the thousand are not in the
   // cache, and each line of theirs is then a miss of its own.
@@ -58,7 +63,7 @@ struct alignas(64) G {
   std::atomic<GStatus> status{GStatus::kIdle};
   WaitReason reason = WaitReason::kNone;
   bool is_system_stack = false;  // an M's g0
-  bool is_proxy = false;         // a foreign thread
+  uint8_t wakes_slowly = 0;      // bits of WakesSlowly: Ready tests all of them at once
   int saved_errno = 0;
   ExceptionState eh;             // by (3)
   int64_t waiting_since_ns = 0;  // sysmon's coarse clock
@@ -78,6 +83,7 @@ struct alignas(64) G {
   M* last_m = nullptr;                  // migrate=always: where it parked
   bool is_runtimes_own = false;         // not counted, not dumped
   std::atomic<uint32_t> proxy_word{0};  // a proxy's futex: 1 once Ready
+  bool is_proxy() const { return (wakes_slowly & kProxy) != 0; }
   void* tsan_fiber = nullptr;
   void* asan_fake_stack = nullptr;
   char label[32] = {};

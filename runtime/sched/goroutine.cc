@@ -14,6 +14,7 @@
 #include "plimsoll/runtime/sched/lock_os_thread.h"
 #include "plimsoll/runtime/sched/sanitizer.h"
 #include "plimsoll/runtime/sched/switch_to.h"
+#include "plimsoll/runtime/sched/trace_hooks.h"
 #include "plimsoll/runtime/stack/switch.h"
 
 extern "C" {
@@ -296,9 +297,11 @@ using sched::CurrentM;
 using sched::G;
 using sched::M;
 
-bool Spawn(const EntryOps& ops, void* closure, const GoOptions& options) {
-  PLIMSOLL_CHECK(sched::sched.started.load(std::memory_order_acquire),
-                 "Go needs a running plimsoll::Main");
+namespace {
+
+template <bool kTraced>
+[[gnu::always_inline]] inline bool SpawnFrom(void* place_of_go, const EntryOps& ops, void* closure,
+                                             const GoOptions& options) {
   // A closure that would fill the stack gets its size on top.
   uint64_t size = options.stack.value() != 0 ? options.stack.value() : stack::kDefaultStack.value();
   if (size > (uint64_t{1} << stack::kMaxClassShift)) return false;  // also: no overflow below
@@ -314,7 +317,7 @@ bool Spawn(const EntryOps& ops, void* closure, const GoOptions& options) {
     if (g == nullptr) return false;
     g->id = sched::NewId(m);
     g->parent_id = m != nullptr ? m->g->id : 0;
-    g->created_at = reinterpret_cast<uintptr_t>(__builtin_return_address(0));
+    g->created_at = reinterpret_cast<uintptr_t>(place_of_go);
     g->locals = m != nullptr ? sched::KeepLocals(m->g->locals) : nullptr;
     if (options.label.empty() && m != nullptr && m->g->label[0] != '\0') {
       memcpy(g->label, m->g->label, sizeof(g->label));
@@ -357,6 +360,7 @@ bool Spawn(const EntryOps& ops, void* closure, const GoOptions& options) {
 
   sched::NoPreempt guard;
   M* m = CurrentM();
+  if constexpr (kTraced) sched::TraceSpawn(m, g);
   if (m == nullptr || m->p == nullptr) {
     sched::sched.spawned.fetch_add(1, std::memory_order_relaxed);
     sched::PutGlobal(g);
@@ -368,6 +372,23 @@ bool Spawn(const EntryOps& ops, void* closure, const GoOptions& options) {
                        std::memory_order_relaxed);
   if (sched::PutLocal(p, g, /*next=*/true)) sched::WakeForRing();
   return true;
+}
+
+__attribute__((noinline)) bool SpawnUnusually(uint32_t started, void* place_of_go,
+                                              const EntryOps& ops, void* closure,
+                                              const GoOptions& options) {
+  PLIMSOLL_CHECK(started != sched::kNotStarted, "Go needs a running plimsoll::Main");
+  return SpawnFrom<true>(place_of_go, ops, closure, options);
+}
+
+}  // namespace
+
+bool Spawn(const EntryOps& ops, void* closure, const GoOptions& options) {
+  const uint32_t started = sched::sched.started.load(std::memory_order_acquire);
+  void* const place_of_go = __builtin_return_address(0);
+  if (started != sched::kStarted) [[unlikely]]
+    return SpawnUnusually(started, place_of_go, ops, closure, options);
+  return SpawnFrom<false>(place_of_go, ops, closure, options);
 }
 
 void FatalNoStack() {

@@ -4,6 +4,7 @@
 #include "plimsoll/alloc/base/check.h"
 #include "plimsoll/alloc/base/futex.h"
 #include "plimsoll/runtime/sched/internal.h"
+#include "plimsoll/runtime/sched/trace_hooks.h"
 
 namespace plimsoll::sched {
 namespace {
@@ -132,6 +133,7 @@ void StartM(P* p, bool spinning) {
 }
 
 void GrantP(P* p, M* m) {
+  if (Tracing()) TraceHandOff(p, m);
   TsanReleaseP(p);
   m->next_p.store(p, std::memory_order_relaxed);
   // release: pairs with the acquire in StopM and AwaitGrant

@@ -20,7 +20,11 @@ enum Mode : uint32_t {
   kFrozen = 1,    // the process is ending
   kSeeded = 2,    // chooser.h: one thread, choices by a seed
   kStopping = 4,  // stop_world.h: no M may pick a goroutine. Written under mu
+  kTracing = 8,   // trace.h: every pick is told. Written while the world is stopped
 };
+
+// Of Scheduler::started. Spawn compares with kStarted alone.
+enum Started : uint32_t { kNotStarted, kStarted, kStartedAndTraced };
 
 struct Scheduler {
   base::SpinLock mu;
@@ -63,8 +67,9 @@ struct Scheduler {
 
   // Every parked goroutine goes on on another M: for tests of thread-local state.
   bool migrate_always = false;
-  std::atomic<uint64_t> resumed{0};       // counted in that mode alone
-  std::atomic<uint64_t> resumed_here{0};  // on the M it had parked on
+  std::atomic<bool> resumes_slowly{false};  // that, or a tracer is told: g0 looks which
+  std::atomic<uint64_t> resumed{0};         // counted in that mode alone
+  std::atomic<uint64_t> resumed_here{0};    // on the M it had parked on
 
   // Preemption (preempt.h).
   int preempt_signal = 0;                      // 0: none
@@ -103,7 +108,7 @@ struct Scheduler {
   int32_t stop_wait ABSL_GUARDED_BY(mu) = 0;  // Ps that are not stopped yet
   std::atomic<uint32_t> stop_word{0};         // 1: all are
 
-  std::atomic<bool> started{false};
+  std::atomic<uint32_t> started{kNotStarted};
   // Bits of Mode; 0 is the usual. One word, so that a pick reads one.
   std::atomic<uint32_t> mode{0};
   bool stopping() const { return (mode.load(std::memory_order_relaxed) & kStopping) != 0; }

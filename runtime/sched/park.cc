@@ -14,6 +14,7 @@
 #include "plimsoll/runtime/sched/preempt.h"
 #include "plimsoll/runtime/sched/switch_to.h"
 #include "plimsoll/runtime/sched/timers.h"
+#include "plimsoll/runtime/sched/trace_hooks.h"
 
 namespace plimsoll::sched {
 namespace {
@@ -45,7 +46,7 @@ static_assert(std::size(kReasonTexts) == static_cast<size_t>(WaitReason::kCount)
 __attribute__((noinline)) G* MakeProxy() {
   if (Seeded()) base::Fatal("runtime: a thread that is not the runtime's came into a seeded run");
   static thread_local G proxy;
-  proxy.is_proxy = true;
+  proxy.wakes_slowly = kProxy;
   plimsoll_tls_proxy = &proxy;
   return &proxy;
 }
@@ -64,6 +65,24 @@ __attribute__((noinline, cold)) void CheckCanary(const G* g) {
   base::RawLog("runtime: goroutine stack exceeds ", g->stack.hi - g->stack.lo,
                "-byte limit (seen by its canary: no guard could be made for it)");
   base::Fatal("stack overflow");
+}
+
+// Ready of one that is not woken as usual. True: that is all.
+__attribute__((noinline)) bool WakeSlowly(G* g) {
+  if (g->is_proxy()) {
+    // release: pairs with the acquire in ParkProxy. The proxy's thread may end once it sees the
+    // word; a wake at an address that is gone is harmless (futex(2): it wakes nobody, or a waiter
+    // that looks again).
+    g->proxy_word.store(1, std::memory_order_release);
+    base::FutexWake(g->proxy_word, 1);
+    return true;
+  }
+  g->wakes_slowly = 0;
+  if (Tracing()) {
+    NoPreempt guard;
+    TraceReady(g);
+  }
+  return false;
 }
 
 bool UnlockCommit(G*, void* mu) ABSL_NO_THREAD_SAFETY_ANALYSIS {
@@ -120,13 +139,8 @@ void ParkAndUnlock(WaitReason reason, base::SpinLock& mu) ABSL_NO_THREAD_SAFETY_
 }
 
 void Ready(G* g) {
-  if (g->is_proxy) {
-    // release: pairs with the acquire in ParkProxy. The proxy's thread may end once it sees the
-    // word; a wake at an address that is gone is harmless (futex(2): it wakes nobody, or a waiter
-    // that looks again).
-    g->proxy_word.store(1, std::memory_order_release);
-    base::FutexWake(g->proxy_word, 1);
-    return;
+  if (g->wakes_slowly != 0) [[unlikely]] {
+    if (WakeSlowly(g)) return;
   }
   PLIMSOLL_DCHECK(g->status.load(std::memory_order_relaxed) == GStatus::kWaiting,
                   "Ready of a goroutine that does not wait");

@@ -7,6 +7,7 @@
 #include "plimsoll/runtime/sched/chooser.h"
 #include "plimsoll/runtime/sched/internal.h"
 #include "plimsoll/runtime/sched/saved_registers.h"
+#include "plimsoll/runtime/sched/trace_hooks.h"
 
 namespace plimsoll::sched {
 namespace {
@@ -153,6 +154,7 @@ bool TakePreemptedLocked(P* p, bool stopping) {
 HandedOver HandOverPreempted(P* p) {
   HandedOver done;
   bool thread_wanted = false;
+  uint64_t preempted = 0;
   {
     base::SpinLockHolder hold(sched.mu);
     const bool stopping = sched.stopping();
@@ -162,6 +164,7 @@ HandedOver HandOverPreempted(P* p) {
       StopPLocked(p);
       return done;
     }
+    preempted = p->preempted_g->id;
     const bool slept = p->preempted_m->waited.word != nullptr;
     p->schedtick.store(p->schedtick.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     const bool others = !p->queue.Empty() || sched.global.size() > 0 ||
@@ -181,6 +184,7 @@ HandedOver HandOverPreempted(P* p) {
       done.goes_on = slept && next == last;
     }
   }
+  if (Tracing()) TracePreempt(p, preempted);
   GrantP(p, done.to);
   if (thread_wanted) {
     sched.preempt_no_thread.fetch_add(1, std::memory_order_relaxed);

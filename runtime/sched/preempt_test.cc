@@ -30,6 +30,8 @@
 #include "plimsoll/runtime/sched/procs.h"
 #include "plimsoll/runtime/sched/scheduler.h"
 #include "plimsoll/runtime/sched/stop_world.h"
+#include "plimsoll/runtime/sched/trace.h"
+#include "plimsoll/runtime/sched/trace_buffer.h"
 
 extern char** environ;
 
@@ -299,6 +301,12 @@ TEST_P(HostileTest, IsPreemptedAndUnharmed) {
   const int64_t seconds = TestSeconds();
   const size_t n = seconds > 0 ? 8 : 4;
   SetProcs({.procs = procs});
+  // PLIMSOLL_TEST_PICTURE=FILE: what the scheduler did, for ui.perfetto.dev.
+  const char* picture = getenv("PLIMSOLL_TEST_PICTURE");
+  TraceBuffer trace(picture != nullptr ? 1 << 20 : 0);
+  if (picture != nullptr) {
+    ASSERT_TRUE(StartTracing(trace));
+  }
   const Stats before = GetStats();
   std::atomic<bool> stop{false};
   std::atomic<size_t> left{n};
@@ -339,6 +347,13 @@ TEST_P(HostileTest, IsPreemptedAndUnharmed) {
   while (left.load() > 0) Yield();
   const int64_t took = NowNanos() - began;
   const Stats after = GetStats();
+  if (picture != nullptr) {
+    StopTracing();
+    if (FILE* f = fopen(picture, "w"); f != nullptr) {
+      fputs(TracePicture(trace.events()).c_str(), f);
+      fclose(f);
+    }
+  }
   uint64_t steps = 0;
   int64_t gap = 0, least = INT64_MAX, most = 0, cpu = 0;
   Histogram latency;

@@ -46,7 +46,7 @@ FutexSource& DefaultSource() {
 }  // namespace
 
 void SetIdleSource(IdleSource* source) {
-  PLIMSOLL_CHECK(!sched.started.load(std::memory_order_relaxed),
+  PLIMSOLL_CHECK(sched.started.load(std::memory_order_relaxed) == kNotStarted,
                  "SetIdleSource after the scheduler has started");
   sched.source = source;
 }
@@ -75,13 +75,14 @@ void BecomeM(M* m, pthread_t thread) {
 
 void Run(const RunOptions& options, const internal::EntryOps& entry, void* closure,
          const int* exit_code) {
-  PLIMSOLL_CHECK(!sched.started.load(std::memory_order_relaxed),
+  PLIMSOLL_CHECK(sched.started.load(std::memory_order_relaxed) == kNotStarted,
                  "plimsoll::Main was called twice: there is one runtime a process");
   PLIMSOLL_CHECK(options.procs >= 1 && options.procs <= kMaxProcs, "procs is ", options.procs);
   if (sched.source == nullptr) sched.source = &DefaultSource();
   sched.may_spin = options.may_spin;
   sched.on_thread_start = options.on_thread_start;
   sched.migrate_always = options.migrate_always && !options.seeded;
+  sched.resumes_slowly.store(sched.migrate_always, std::memory_order_relaxed);
   sched.coarse_now_ns.store(NowNanos(), std::memory_order_relaxed);
   sched.last_poll_ns.store(NowNanos(), std::memory_order_relaxed);
 
@@ -103,7 +104,7 @@ void Run(const RunOptions& options, const internal::EntryOps& entry, void* closu
   BecomeM(&main_m, pthread_self());
   sched.own_threads.fetch_add(1, std::memory_order_relaxed);
   AcquireP(&main_m, sched.all_ps[0]);
-  sched.started.store(true, std::memory_order_release);
+  sched.started.store(kStarted, std::memory_order_release);
   if (options.seeded) {
     PLIMSOLL_CHECK(options.procs == 1, "a seeded run has one P, not ", options.procs);
     chooser_seeded = true;

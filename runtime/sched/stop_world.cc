@@ -232,7 +232,7 @@ __attribute__((noinline)) void ForEachG(void (*visit)(const GView&, void*), void
   PLIMSOLL_CHECK(stopper.load(std::memory_order_relaxed) == caller, "ForEachG in a running world");
   SavedRegisters saved;
   saved.Save();
-  if (!caller->is_proxy) {
+  if (!caller->is_proxy()) {
     GView view = ViewOf(caller, GStatus::kRunning);
     view.state = GView::State::kCaller;
     view.sp = saved.sp;

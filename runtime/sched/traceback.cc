@@ -252,7 +252,7 @@ void Traceback::Print(const G* g, const symbolize::Registers* regs) {
   text.Add("\ngoroutine ");
   text.Add(g->id);
   text.Add(" [");
-  if (g->is_proxy) {
+  if (g->is_proxy()) {
     text.Add("foreign thread");
   } else {
     text.Add(StatusText(g));

@@ -1,0 +1,27 @@
+// Where the scheduler tells its tracer. For this room; each is called only while Tracing().
+#ifndef PLIMSOLL_RUNTIME_SCHED_TRACE_HOOKS_H_
+#define PLIMSOLL_RUNTIME_SCHED_TRACE_HOOKS_H_
+
+#include "plimsoll/runtime/sched/internal.h"
+#include "plimsoll/runtime/sched/trace.h"
+
+namespace plimsoll::sched {
+
+inline bool Tracing() { return (sched.mode.load(std::memory_order_relaxed) & kTracing) != 0; }
+
+// All with preemption off, or on a thread that is not preempted.
+void TraceSpawn(M* m, const G* g);
+// m's goroutine picks its successor: it parks or ends. (One that yields is told of by TracePicked:
+// where nobody else wants to run it stays.)
+void TraceLeave(M* m);
+// m's goroutine picked g and switches to it; g null, or g0, tells nothing.
+void TracePicked(M* m, const G* g);
+void TraceRun(const M* m, const G* g);
+void TraceReady(const G* g);
+void TraceSteal(const M* m, const P* victim, const G* g, uint32_t count);
+void TraceHandOff(const P* p, const M* to);
+void TracePreempt(const P* p, uint64_t g);
+
+}  // namespace plimsoll::sched
+
+#endif  // PLIMSOLL_RUNTIME_SCHED_TRACE_HOOKS_H_
