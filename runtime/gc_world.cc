@@ -152,7 +152,7 @@ class GoWorld final : public gc::World {
     });
   }
 
-  bool StartHelper(void* (*fn)(void*)) override { return sched::StartOwnThread(fn, nullptr); }
+  bool StartHelper(void* (*fn)(void*)) override { return sched::StartOwnThread(fn); }
 
   uint64_t HeapLimit(uint64_t held) override {
     const uint64_t limit = memory_limit.load(std::memory_order_relaxed);

@@ -75,7 +75,7 @@ Stats GetStats();
 
 // Makes a thread of the runtime's own, for good: it blocks signals, runs no goroutine and readies
 // none, so a deadlock is one in spite of it. Calls malloc. False: none could be made.
-bool StartOwnThread(void* (*fn)(void*), void* arg);
+bool StartOwnThread(void* (*fn)(void*));
 
 // Prints "goroutine N [reason, M minutes]:" for every goroutine, by raw writes. Any thread.
 void DumpGoroutines();

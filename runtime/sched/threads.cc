@@ -26,7 +26,6 @@ sigset_t m_signal_mask;
 
 void* ThreadOfM(void* arg) {
   M* m = static_cast<M*>(arg);
-  // Who made this thread may be the maker, which blocks all.
   pthread_sigmask(SIG_SETMASK, &m_signal_mask, nullptr);
   BecomeM(m, pthread_self());
   // A new M looks for work if there is a P for it; whoever asked for it may have found another by
@@ -37,6 +36,9 @@ void* ThreadOfM(void* arg) {
     sched.spinning.fetch_add(1, std::memory_order_seq_cst);
   }
   ScheduleLoop(m);
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, nullptr);
   // The M stays, so that who holds its address finds it; a page.
   plimsoll_tls_m = nullptr;
   m->tid = 0;
@@ -47,16 +49,26 @@ void* ThreadOfM(void* arg) {
 
 // Signals are for goroutines' threads to take; the runtime's own threads block them all, but for
 // SIGQUIT: where every M sits in a handler, somebody must still be able to tell what they do.
-bool StartThread(void* (*fn)(void*), void* arg, bool block_signals) {
+void* ThreadOfOurs(void* fn) {
+  sigset_t quit;
+  sigemptyset(&quit);
+  sigaddset(&quit, SIGQUIT);
+  pthread_sigmask(SIG_UNBLOCK, &quit, nullptr);
+  return reinterpret_cast<void* (*)(void*)>(fn)(nullptr);
+}
+
+// A thread begins with all signals blocked, and takes some when it can: what runs before `fn` is
+// the C library's and the sanitizers', and a handler there found ThreadSanitizer without its own
+// state.
+bool StartThread(void* (*fn)(void*), void* arg) {
   sigset_t all, before;
   sigfillset(&all);
-  sigdelset(&all, SIGQUIT);
-  if (block_signals) pthread_sigmask(SIG_SETMASK, &all, &before);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
   pthread_t thread;
   sched.threads_in_making.fetch_add(1, std::memory_order_seq_cst);
   sched.own_threads.fetch_add(1, std::memory_order_seq_cst);
   const int rc = pthread_create(&thread, nullptr, fn, arg);
-  if (block_signals) pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (rc != 0) sched.own_threads.fetch_sub(1, std::memory_order_seq_cst);
   sched.threads_in_making.fetch_sub(1, std::memory_order_seq_cst);
   if (rc == 0) {
@@ -77,7 +89,7 @@ bool MakeM() {
   CheckThreadLimit(1);
   M* m = NewM();
   if (m == nullptr) return false;
-  if (StartThread(ThreadOfM, m, /*block_signals=*/false)) return true;
+  if (StartThread(ThreadOfM, m)) return true;
   munmap(m, 4096);
   return false;
 }
@@ -110,14 +122,14 @@ void* Maker(void*) {
 
 }  // namespace
 
-bool StartOwnThread(void* (*fn)(void*), void* arg) {
-  return StartThread(fn, arg, /*block_signals=*/true);
+bool StartOwnThread(void* (*fn)(void*)) {
+  return StartThread(ThreadOfOurs, reinterpret_cast<void*>(fn));
 }
 
 void StartThreads(int ms) {
   pthread_sigmask(SIG_SETMASK, nullptr, &m_signal_mask);
-  StartThread(Maker, nullptr, /*block_signals=*/true);
-  StartThread(Sysmon, nullptr, /*block_signals=*/true);
+  StartOwnThread(Maker);
+  StartOwnThread(Sysmon);
   for (int i = 0; i < ms; ++i) {
     if (!MakeM()) break;
   }
