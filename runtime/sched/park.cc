@@ -59,6 +59,27 @@ void ParkProxy(G* g, WaitReason reason, CommitFn commit, void* arg) {
   while (g->proxy_word.load(std::memory_order_acquire) == 0) base::FutexWait(g->proxy_word, 0);
 }
 
+// No timer: the kernel ends the thread's own wait, so no P has to look at its clock for it, and it
+// works where no scheduler runs.
+uint32_t ParkProxyUntil(G* g, WaitReason reason, int64_t deadline_ns, WakeClaim& claim,
+                        CommitFn commit, void* arg) {
+  g->reason = reason;
+  g->proxy_word.store(0, std::memory_order_relaxed);
+  if (commit != nullptr && !commit(g, arg)) return claim.winner();
+  // acquire: pairs with the release in Ready
+  while (g->proxy_word.load(std::memory_order_acquire) == 0) {
+    const int64_t now = NowNanos();
+    if (deadline_ns > now) {
+      base::FutexWait(g->proxy_word, 0, deadline_ns - now);
+    } else if (claim.TryClaim(WakeClaim::kTimedOut)) {
+      break;  // whoever claims from now on loses, and readies nobody
+    } else {
+      base::FutexWait(g->proxy_word, 0);  // the Ready of who was first is on its way
+    }
+  }
+  return claim.winner();
+}
+
 // Without a guard an overflow has already written where it should not; it is told at least.
 __attribute__((noinline, cold)) void CheckCanary(const G* g) {
   if (sched.stacks.CanaryIntact(g->stack)) return;
@@ -294,6 +315,9 @@ bool TimedCommit(G* g, void* arg) {
 
 uint32_t ParkUntil(WaitReason reason, int64_t deadline_ns, WakeClaim& claim, CommitFn commit,
                    void* arg) {
+  if (CurrentM() == nullptr) {
+    return ParkProxyUntil(CurrentG(), reason, deadline_ns, claim, commit, arg);
+  }
   TimedPark park{.g = CurrentG(),
                  .claim = claim,
                  .deadline_ns = deadline_ns,

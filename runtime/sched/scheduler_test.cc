@@ -589,6 +589,40 @@ TEST(ParkUntilTest, TimerAndWakerRaceToExactlyOneWakeUp) {
   EXPECT_EQ(timed_out + woken, 2'000);
 }
 
+TEST(ParkUntilTest, OnAForeignThreadTheTimeAndAWakerRaceToExactlyOneWakeUp) {
+  struct Shared {
+    WakeClaim claim;
+    std::atomic<G*> g{nullptr};
+  };
+  const auto publish = [](G* g, void* arg) {
+    static_cast<Shared*>(arg)->g.store(g);
+    return true;
+  };
+  constexpr int kRounds = 2'000;
+  std::vector<Shared> rounds(kRounds);
+  int timed_out = 0, woken = 0;
+  std::thread foreign([&] {
+    for (int i = 0; i < kRounds; ++i) {
+      const uint32_t winner = ParkUntil(WaitReason::kSelect, NowNanos() + (i % 8) * 1'000,
+                                        rounds[i].claim, publish, &rounds[i]);
+      EXPECT_EQ(winner, rounds[i].claim.winner());
+      (winner == WakeClaim::kTimedOut ? timed_out : woken) += 1;
+    }
+  });
+  int readied = 0;
+  for (Shared& round : rounds) {
+    while (round.g.load() == nullptr) Yield();
+    G* g = round.g.load();
+    if (round.claim.TryClaim(1)) {
+      ++readied;
+      Ready(g);
+    }
+  }
+  BlockingCall([&] { foreign.join(); });
+  EXPECT_EQ(woken, readied) << "each claim that won woke it once, and no other woke it";
+  EXPECT_EQ(timed_out + woken, kRounds);
+}
+
 // What a commit needs that stays until its own timer has fired on the other M.
 struct SlowCommit {
   WakeClaim claim;
