@@ -11,12 +11,6 @@
 #include "plimsoll/runtime/sched/scheduler.h"
 #include "plimsoll/runtime/sched/wake_claim.h"
 
-#if defined(__SANITIZE_ADDRESS__)
-// At exit LeakSanitizer looks for pointers in all that these many goroutines' stacks have mapped,
-// for more than a minute. What leaks is looked for in tests of fewer.
-extern "C" int __lsan_is_turned_off() { return 1; }
-#endif
-
 namespace plimsoll::sched {
 namespace {
 

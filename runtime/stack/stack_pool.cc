@@ -20,29 +20,14 @@
 
 #include "plimsoll/alloc/base/check.h"
 #include "plimsoll/alloc/base/raw_syscall.h"
-
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(leak_sanitizer)
-#define PLIMSOLL_LSAN 1
-#endif
-#elif defined(__SANITIZE_ADDRESS__)
-#define PLIMSOLL_LSAN 1
-#endif
-#ifdef PLIMSOLL_LSAN
-#include <sanitizer/lsan_interface.h>
-#endif
+#include "plimsoll/alloc/base/sanitizer.h"
 
 namespace plimsoll::stack {
 namespace {
 
-// Sanitizers walk what is mapped: a slab is then a few stacks, and its guards must be real holes.
-#ifdef PLIMSOLL_LSAN
-constexpr size_t kSlabBytes = size_t{4} << 20;
-constexpr bool kMayInstallGuards = false;
-#else
 constexpr size_t kSlabBytes = size_t{64} << 20;
-constexpr bool kMayInstallGuards = true;
-#endif
+// LeakSanitizer reads what /proc/self/maps calls readable: a guard must be a hole there.
+constexpr bool kMayInstallGuards = !base::kAsan;
 
 constexpr size_t SlotBytes(int size_class) { return size_t{1} << (size_class + kMinClassShift); }
 
@@ -91,6 +76,14 @@ long AdviseAll(uintptr_t at, size_t bytes, size_t stride, int n, int advice) {
   }
   base::RawSyscall(SYS_close, self);
   return rc < 0 ? rc : 0;
+}
+
+// Pointers that live on a parked goroutine's stack only are no leaks: a slab is one root region, up
+// to the last slot that was handed out. Not one for each stack: GCC's LeakSanitizer reads all of
+// /proc/self/maps for each region, in which each guard is two lines.
+void GrowLeakRoots(uintptr_t slab, size_t before, size_t after) {
+  base::RegisterLeakRoots(reinterpret_cast<void*>(slab), after);
+  if (before != 0) base::UnregisterLeakRoots(reinterpret_cast<void*>(slab), before);
 }
 
 long ProtectNone(uintptr_t at, size_t bytes) {
@@ -200,6 +193,7 @@ int StackPool::AllocateBatch(ByteCount size, Stack* out, int n) {
       first = used;
       // release: a fault handler that sees the count sees the slab's fields (FindGuard's acquire)
       fresh->used.store(used + take, std::memory_order_release);
+      GrowLeakRoots(fresh->base, used * slot_bytes, (used + take) * slot_bytes);
       have += static_cast<int>(take);
     }
   }
@@ -373,14 +367,6 @@ bool StackPool::MakeGuard(uintptr_t slot) {
     if (kind == GuardKind::kUnknown) {
       guard_kind_.store(GuardKind::kProtect, std::memory_order_relaxed);
     }
-#ifdef PLIMSOLL_LSAN
-    // Pointers that live on a parked goroutine's stack only are no leaks.
-    Stack slot_range;
-    if (FindGuard(slot, &slot_range)) {
-      __lsan_register_root_region(reinterpret_cast<void*>(slot_range.lo),
-                                  slot_range.hi - slot_range.lo);
-    }
-#endif
     return true;
   }
   unguarded_.fetch_add(1, std::memory_order_relaxed);

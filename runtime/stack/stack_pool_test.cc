@@ -135,7 +135,7 @@ StackPool* OwnPool(const StackCalls* calls) {
   return pools->back();
 }
 
-// As many batches as it takes: a slab's end ends one, and ASan's slabs are small.
+// As many batches as it takes: a slab's end ends one.
 int AllocateAll(StackPool& pool, Stack* out, int n) {
   int got = 0;
   while (got < n) {
@@ -212,6 +212,28 @@ TEST(StackPoolTest, WhereNoGuardCanBeMadeACanaryTellsOfAnOverflow) {
   EXPECT_EQ(again.lo, batch[0].lo);
   EXPECT_FALSE(again.guarded);
   EXPECT_TRUE(pool->CanaryIntact(again));
+}
+
+// Leaves the only pointer to a new block at the upper end of each stack. Not inlined: the caller's
+// frame and registers keep none.
+[[gnu::noinline]] void KeepABlockOn(const Stack* stacks, int n) {
+  for (int i = 0; i < n; ++i) {
+    *reinterpret_cast<char* volatile*>(stacks[i].hi - 128) = new char[100];
+  }
+}
+
+TEST(StackPoolTest, WhatOnlyAStackPointsToIsNoLeak) {
+  // LeakSanitizer tells, when the program ends. More stacks than one slab has, with guards and
+  // without.
+  for (const bool protect : {false, true}) {
+    refusals = {.install = true, .protect = protect};
+    StackPool* pool = OwnPool(&kRefusing);
+    constexpr int kStacks = 300;
+    Stack stacks[kStacks];
+    ASSERT_EQ(AllocateAll(*pool, stacks, kStacks), kStacks);
+    EXPECT_EQ(pool->stats().unguarded, protect ? 300u : 0u);
+    KeepABlockOn(stacks, kStacks);
+  }
 }
 
 TEST(StackPoolTest, ProtectsWhileAQuarterOfTheMapsIsLeftAndNoLonger) {
