@@ -112,7 +112,9 @@ Context internal::ContextWithValue(const Context& parent, const void* key,
   return Context(std::move(node));
 }
 
-StopFunc AfterFunc(const Context& ctx, std::function<void()> f) {
+StopFunc AfterFunc(const Context& ctx, std::function<void()> f, std::source_location where) {
+  if (ctx == nullptr) internal::PanicOfNil(where);
+  if (internal::IsNil(f)) internal::FatalGoOfNil(where);
   ContextNodeRef hook = ContextNode::Make(ContextNode::Kind::kHook, ctx.node());
   hook->SetHook(std::move(f));
   hook->Join();

@@ -17,7 +17,9 @@
 // Threads:   any, all of it.
 // Memory:    a child leaves its parent when it is cancelled or its last handle goes; one with a
 //            deadline stays until it is cancelled or the deadline has passed.
-// Misuse:    a context made from nil panics with Go's text. (A nil key does not compile.)
+// Misuse:    a context made from nil, and any question to the nil context, panics with Go's text
+//            and the caller's line. (A nil key does not compile.) An AfterFunc of a nil function is
+//            fatal, as in Go; here it is so at the call.
 #ifndef PLIMSOLL_RUNTIME_CONTEXT_CONTEXT_H_
 #define PLIMSOLL_RUNTIME_CONTEXT_CONTEXT_H_
 
@@ -36,6 +38,7 @@
 #include "plimsoll/runtime/chan/channel.h"
 #include "plimsoll/runtime/chan/select.h"
 #include "plimsoll/runtime/context/context_node.h"
+#include "plimsoll/runtime/panic/nil.h"
 
 namespace plimsoll {
 
@@ -59,16 +62,27 @@ class Context {
   Context() = default;  // the nil context: good for nothing but to be assigned to
   explicit Context(internal::ContextNodeRef node) : node_(std::move(node)) {}  // for this room
 
-  RecvChannel<std::monostate> Done() const { return node_->Done(); }
-  absl::Status Err() const { return node_->Err(); }
-  absl::Status Cause() const { return node_->Cause(); }
-  std::optional<absl::Time> Deadline() const { return node_->deadline(); }
+  RecvChannel<std::monostate> Done(
+      std::source_location where = std::source_location::current()) const {
+    return Asked(where).Done();
+  }
+  absl::Status Err(std::source_location where = std::source_location::current()) const {
+    return Asked(where).Err();
+  }
+  absl::Status Cause(std::source_location where = std::source_location::current()) const {
+    return Asked(where).Cause();
+  }
+  std::optional<absl::Time> Deadline(
+      std::source_location where = std::source_location::current()) const {
+    return Asked(where).deadline();
+  }
 
   // What was filed under `key` in this context or the nearest one above; null when nothing was.
   // Lives as long as this context.
   template <typename T>
-  const T* Value(const ContextKey<T>& key) const {
-    return static_cast<const T*>(node_->FindValue(&key));
+  const T* Value(const ContextKey<T>& key,
+                 std::source_location where = std::source_location::current()) const {
+    return static_cast<const T*>(Asked(where).FindValue(&key));
   }
 
   friend bool operator==(const Context& a, const Context& b) { return a.node_ == b.node_; }
@@ -77,6 +91,12 @@ class Context {
   internal::ContextNode* node() const { return node_.get(); }  // for this room
 
  private:
+  internal::ContextNode& Asked(std::source_location where) const {
+    if (node_.get() == nullptr) [[unlikely]]
+      internal::PanicOfNil(where);
+    return *node_.get();
+  }
+
   internal::ContextNodeRef node_;
 };
 
@@ -157,12 +177,14 @@ class StopFunc {
 };
 
 // Runs f() once `ctx` is cancelled, on a goroutine of its own.
-StopFunc AfterFunc(const Context& ctx, std::function<void()> f);
+StopFunc AfterFunc(const Context& ctx, std::function<void()> f,
+                   std::source_location where = std::source_location::current());
 
 // A Select case that is taken when `ctx` is cancelled.
 template <std::invocable F = internal::NoHandler>
-auto OnDone(const Context& ctx, F handler = {}) {
-  return OnRecv(ctx.Done(), std::move(handler));
+auto OnDone(const Context& ctx, F handler = {},
+            std::source_location where = std::source_location::current()) {
+  return OnRecv(ctx.Done(where), std::move(handler));
 }
 
 }  // namespace plimsoll

@@ -4,7 +4,8 @@
 //   if (!job.ok()) return job.status();           // what ctx.Err() says
 //   if (absl::Status s = Sleep(ctx, absl::Seconds(1)); !s.ok()) return s;
 //
-// A context that is cancelled already ends them at once, even if they could go on.
+// A context that is cancelled already ends them at once, even if they could go on. The nil context
+// panics with the caller's line.
 #ifndef PLIMSOLL_RUNTIME_CONTEXT_CONTEXT_OPS_H_
 #define PLIMSOLL_RUNTIME_CONTEXT_CONTEXT_OPS_H_
 
@@ -22,9 +23,10 @@ namespace plimsoll {
 
 // The oldest value, nullopt once the channel is closed and drained, or ctx.Err().
 template <typename Handle>
-absl::StatusOr<std::optional<typename Handle::value_type>> Recv(const Context& ctx,
-                                                                const Handle& channel) {
-  if (absl::Status err = ctx.Err(); !err.ok()) return err;
+absl::StatusOr<std::optional<typename Handle::value_type>> Recv(
+    const Context& ctx, const Handle& channel,
+    std::source_location where = std::source_location::current()) {
+  if (absl::Status err = ctx.Err(where); !err.ok()) return err;
   std::optional<typename Handle::value_type> got;
   bool cancelled = false;
   Select(OnRecv(channel, [&](std::optional<typename Handle::value_type> v) { got = std::move(v); }),
@@ -37,7 +39,7 @@ absl::StatusOr<std::optional<typename Handle::value_type>> Recv(const Context& c
 template <typename Handle>
 absl::Status Send(const Context& ctx, const Handle& channel, typename Handle::value_type value,
                   std::source_location where = std::source_location::current()) {
-  if (absl::Status err = ctx.Err(); !err.ok()) return err;
+  if (absl::Status err = ctx.Err(where); !err.ok()) return err;
   bool cancelled = false;
   Select(OnSend(channel, std::move(value), internal::NoHandler(), where),
          OnDone(ctx, [&] { cancelled = true; }));
@@ -45,8 +47,9 @@ absl::Status Send(const Context& ctx, const Handle& channel, typename Handle::va
 }
 
 // OK after `duration`; ctx.Err() when it ended before.
-inline absl::Status Sleep(const Context& ctx, absl::Duration duration) {
-  if (absl::Status err = ctx.Err(); !err.ok()) return err;
+inline absl::Status Sleep(const Context& ctx, absl::Duration duration,
+                          std::source_location where = std::source_location::current()) {
+  if (absl::Status err = ctx.Err(where); !err.ok()) return err;
   bool cancelled = false;
   Select(OnDone(ctx, [&] { cancelled = true; }), Timeout(duration));
   return cancelled ? ctx.Err() : absl::OkStatus();

@@ -8,7 +8,8 @@
 //            signalled, but what it waited for may be gone by then: test it in a loop.
 // Order:     Signal wakes the one that has waited longest; Broadcast wakes all.
 // Threads:   any; Signal and Broadcast may be called with or without the lock.
-// Lock:      anything with lock() and unlock().
+// Lock:      anything with lock() and unlock(). Held at the call: Wait on an unlocked Mutex is its
+//            fatal unlock, and tells the caller's line.
 // Copies:    none: what Go finds out when it runs ("sync.Cond is copied") does not compile.
 #ifndef PLIMSOLL_RUNTIME_SYNC_COND_H_
 #define PLIMSOLL_RUNTIME_SYNC_COND_H_
@@ -16,7 +17,9 @@
 #include <atomic>
 #include <concepts>
 #include <cstdint>
+#include <source_location>
 
+#include "absl/base/thread_annotations.h"
 #include "plimsoll/alloc/base/intrusive_list.h"
 #include "plimsoll/alloc/base/spin_lock.h"
 #include "plimsoll/runtime/sched/park.h"
@@ -29,11 +32,17 @@ class Cond {
   Cond(const Cond&) = delete;
   Cond& operator=(const Cond&) = delete;
 
+  // Clang's analysis would have to know of whatever lock this is.
   template <typename Lock>
-  void Wait(Lock& lock) {
+  void Wait(Lock& lock, std::source_location where = std::source_location::current())
+      ABSL_NO_THREAD_SAFETY_ANALYSIS {
     // Drawn with the lock held: a Signal after the unlock finds us, queued or not.
     const uint32_t ticket = next_ticket_.fetch_add(1, std::memory_order_relaxed);
-    lock.unlock();
+    if constexpr (requires { lock.unlock(where); }) {
+      lock.unlock(where);
+    } else {
+      lock.unlock();
+    }
     struct LockAgain {  // also when the goroutine is ended in its wait
       Lock& lock;
       ~LockAgain() noexcept(false) { lock.lock(); }
@@ -42,8 +51,9 @@ class Cond {
   }
 
   template <typename Lock, std::predicate Predicate>
-  void Wait(Lock& lock, Predicate holds) {
-    while (!holds()) Wait(lock);
+  void Wait(Lock& lock, Predicate holds,
+            std::source_location where = std::source_location::current()) {
+    while (!holds()) Wait(lock, where);
   }
 
   void Signal();

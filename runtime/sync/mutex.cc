@@ -1,6 +1,6 @@
 #include "plimsoll/runtime/sync/mutex.h"
 
-#include "plimsoll/alloc/base/check.h"
+#include "plimsoll/runtime/panic/fatal_at.h"
 
 namespace plimsoll {
 namespace {
@@ -86,7 +86,7 @@ void Mutex::LockSlow() {
   }
 }
 
-void Mutex::UnlockSlow() {
+void Mutex::UnlockSlow(std::source_location where) {
   uint32_t state = state_.load(std::memory_order_relaxed);
   // Somebody competes for it already, or nobody waits: then no one has to be woken. Nothing of the
   // mutex is touched after it is free.
@@ -98,7 +98,7 @@ void Mutex::UnlockSlow() {
       return;
     }
   }
-  if ((state & kLocked) == 0) base::Fatal("sync: unlock of unlocked mutex");
+  if ((state & kLocked) == 0) internal::FatalAt(where, "sync: unlock of unlocked mutex");
   sched::NoPreempt no_preempt;
   queue_mu_.lock();
   state = state_.load(std::memory_order_relaxed);

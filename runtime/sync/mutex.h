@@ -12,12 +12,14 @@
 // Threads:   any goroutine or thread; the one that unlocks need not be the one that locked.
 // Ordering:  what precedes unlock() is visible after the lock() that follows it.
 // Lifetime:  may be destroyed as soon as nobody holds or waits for it, as std::mutex may.
-// Misuse:    unlock() of an unlocked Mutex is fatal. Not recursive: a second lock() waits for ever.
+// Misuse:    unlock() of an unlocked Mutex is fatal, and tells the caller's line. Not recursive: a
+//            second lock() waits for ever.
 #ifndef PLIMSOLL_RUNTIME_SYNC_MUTEX_H_
 #define PLIMSOLL_RUNTIME_SYNC_MUTEX_H_
 
 #include <atomic>
 #include <cstdint>
+#include <source_location>
 
 #include "absl/base/thread_annotations.h"
 #include "plimsoll/alloc/base/intrusive_list.h"
@@ -44,14 +46,14 @@ class ABSL_LOCKABLE Mutex {
   // False: it is held, or being handed to one who waits.
   bool try_lock() ABSL_EXCLUSIVE_TRYLOCK_FUNCTION(true);
 
-  void unlock() ABSL_UNLOCK_FUNCTION() {
+  void unlock(std::source_location where = std::source_location::current()) ABSL_UNLOCK_FUNCTION() {
     // Looked at first: with waiters, an exchange that fails would be half the price of an unlock.
     uint32_t held = state_.load(std::memory_order_relaxed);
     // release: pairs with the acquire in lock(), try_lock() and LockSlow()
     if (held != kLocked || !state_.compare_exchange_strong(held, 0, std::memory_order_release,
                                                            std::memory_order_relaxed))
         [[unlikely]] {
-      UnlockSlow();
+      UnlockSlow(where);
     }
   }
 
@@ -75,7 +77,7 @@ class ABSL_LOCKABLE Mutex {
 
   void LockSlow();
   bool LockWithoutQueue(bool* awoke);
-  void UnlockSlow();
+  void UnlockSlow(std::source_location where);
 
   std::atomic<uint32_t> state_{0};
   base::SpinLock queue_mu_;

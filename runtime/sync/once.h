@@ -8,7 +8,8 @@
 // Blocking:  Do parks while another goroutine's f runs. Calling Do within f waits for ever.
 // Ordering:  what f did is visible after every Do.
 // Panics:    an f that throws, or ends its goroutine, counts as done: it does not run again. What
-//            OnceFunc and OnceValue make throws the same again at each call.
+//            OnceFunc and OnceValue make throws the same again at each call. A nil f panics with
+//            Go's text for a call of it, and counts as done too.
 #ifndef PLIMSOLL_RUNTIME_SYNC_ONCE_H_
 #define PLIMSOLL_RUNTIME_SYNC_ONCE_H_
 
@@ -20,9 +21,11 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <source_location>
 #include <type_traits>
 #include <utility>
 
+#include "plimsoll/runtime/panic/nil.h"
 #include "plimsoll/runtime/sync/mutex.h"
 
 namespace plimsoll {
@@ -34,7 +37,7 @@ class Once {
   Once& operator=(const Once&) = delete;
 
   template <std::invocable F>
-  void Do(F&& f) {
+  void Do(F&& f, std::source_location where = std::source_location::current()) {
     // acquire: pairs with the release below
     if (done_.load(std::memory_order_acquire)) [[likely]]
       return;
@@ -44,6 +47,8 @@ class Once {
       std::atomic<bool>& done;
       ~DoneAtEnd() { done.store(true, std::memory_order_release); }
     } at_end{done_};
+    if (internal::IsNil<std::decay_t<F>>(f)) [[unlikely]]
+      internal::PanicOfNil(where);
     std::forward<F>(f)();
   }
 
@@ -55,19 +60,21 @@ class Once {
 // A function that runs f at its first call and gives what it returned at every call. Copies share
 // the one run. The result is returned by reference, and lives as long as a copy does.
 template <std::invocable F>
-auto OnceValue(F f) {
+auto OnceValue(F f, std::source_location where = std::source_location::current()) {
   using T = std::invoke_result_t<F&>;
   struct State {
-    explicit State(F f) : f(std::move(f)) {}
+    State(F f, std::source_location where) : f(std::move(f)), where(where) {}
     Once once;
     F f;
+    std::source_location where;  // of who made it
     std::optional<std::conditional_t<std::is_void_v<T>, bool, T>> value;
     std::exception_ptr thrown;
   };
   return [state = std::make_shared<State>(
-              std::move(f))]() -> std::add_lvalue_reference_t<std::add_const_t<T>> {
+              std::move(f), where)]() -> std::add_lvalue_reference_t<std::add_const_t<T>> {
     state->once.Do([&] {
       try {
+        if (internal::IsNil(state->f)) internal::PanicOfNil(state->where);
         if constexpr (std::is_void_v<T>) {
           state->f();
           state->value = true;
@@ -87,8 +94,11 @@ auto OnceValue(F f) {
 
 // As OnceValue, for an f whose result does not matter.
 template <std::invocable F>
-auto OnceFunc(F f) {
-  return OnceValue([f = std::move(f)]() mutable { f(); });
+auto OnceFunc(F f, std::source_location where = std::source_location::current()) {
+  return OnceValue([f = std::move(f), where]() mutable {
+    if (internal::IsNil(f)) internal::PanicOfNil(where);
+    f();
+  });
 }
 
 }  // namespace plimsoll

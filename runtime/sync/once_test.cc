@@ -1,6 +1,7 @@
 #include "plimsoll/runtime/sync/once.h"
 
 #include <atomic>
+#include <functional>
 #include <string>
 
 #include "gtest/gtest.h"
@@ -34,6 +35,14 @@ TEST(OnceTest, AFunctionThatPanicsCountsAsDone) {
   Once once;
   EXPECT_THROW(once.Do([] { throw Panic("failed"); }), Panic);
   once.Do([] { FAIL() << "ran a second time"; });
+}
+
+TEST(OnceTest, ANilFunctionPanicsAndCountsAsDone) {
+  Once once;
+  EXPECT_THROW(once.Do(std::function<void()>()), Panic);
+  once.Do([] { FAIL() << "ran a second time"; });
+  Once other;
+  EXPECT_THROW(other.Do(static_cast<void (*)()>(nullptr)), Panic);
 }
 
 TEST(OnceValueTest, MakesItsValueAtTheFirstCall) {

@@ -1,6 +1,6 @@
 #include "plimsoll/runtime/sync/rw_mutex.h"
 
-#include "plimsoll/alloc/base/check.h"
+#include "plimsoll/runtime/panic/fatal_at.h"
 
 namespace plimsoll {
 
@@ -26,10 +26,10 @@ bool RWMutex::try_lock() ABSL_NO_THREAD_SAFETY_ANALYSIS {
   return false;
 }
 
-void RWMutex::unlock() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+void RWMutex::unlock(std::source_location where) ABSL_NO_THREAD_SAFETY_ANALYSIS {
   // release: pairs with the acquire in lock_shared()
   const int32_t waiting = readers_.fetch_add(kWriter, std::memory_order_release) + kWriter;
-  if (waiting >= kWriter) base::Fatal("sync: Unlock of unlocked RWMutex");
+  if (waiting >= kWriter) internal::FatalAt(where, "sync: Unlock of unlocked RWMutex");
   // The next writer may come in before the readers below go on: it counts them as inside, and waits
   // for them. This order leaves no touch of the mutex after the last reader can have it.
   writers_.unlock();
@@ -48,8 +48,9 @@ bool RWMutex::try_lock_shared() {
   return false;
 }
 
-void RWMutex::UnlockSharedSlow(int32_t before) {
-  if (before == 0 || before == -kWriter) base::Fatal("sync: RUnlock of unlocked RWMutex");
+void RWMutex::UnlockSharedSlow(int32_t before, std::source_location where) {
+  if (before == 0 || before == -kWriter)
+    internal::FatalAt(where, "sync: RUnlock of unlocked RWMutex");
   // A writer waits. acq_rel: what every reader did is the writer's to see.
   if (departing_.fetch_sub(1, std::memory_order_acq_rel) == 1) writer_sema_.Release(1);
 }

@@ -14,12 +14,13 @@
 // what
 //            precedes unlock_shared() is visible after the lock() that follows it.
 // Lifetime:  may be destroyed as soon as nobody holds or waits for it.
-// Misuse:    unlocking what is not locked is fatal.
+// Misuse:    unlocking what is not locked is fatal, and tells the caller's line.
 #ifndef PLIMSOLL_RUNTIME_SYNC_RW_MUTEX_H_
 #define PLIMSOLL_RUNTIME_SYNC_RW_MUTEX_H_
 
 #include <atomic>
 #include <cstdint>
+#include <source_location>
 
 #include "absl/base/thread_annotations.h"
 #include "plimsoll/runtime/sync/mutex.h"
@@ -35,7 +36,7 @@ class ABSL_LOCKABLE RWMutex {
 
   void lock() ABSL_EXCLUSIVE_LOCK_FUNCTION();
   bool try_lock() ABSL_EXCLUSIVE_TRYLOCK_FUNCTION(true);
-  void unlock() ABSL_UNLOCK_FUNCTION();
+  void unlock(std::source_location where = std::source_location::current()) ABSL_UNLOCK_FUNCTION();
 
   void lock_shared() ABSL_SHARED_LOCK_FUNCTION() {
     // acquire: pairs with the release in unlock()
@@ -44,17 +45,18 @@ class ABSL_LOCKABLE RWMutex {
     }
   }
   bool try_lock_shared() ABSL_SHARED_TRYLOCK_FUNCTION(true);
-  void unlock_shared() ABSL_UNLOCK_FUNCTION() {
+  void unlock_shared(std::source_location where = std::source_location::current())
+      ABSL_UNLOCK_FUNCTION() {
     // release: pairs with the acquire in lock()
     const int32_t before = readers_.fetch_sub(1, std::memory_order_release);
     if (before <= 0) [[unlikely]]
-      UnlockSharedSlow(before);
+      UnlockSharedSlow(before, where);
   }
 
  private:
   static constexpr int32_t kWriter = 1 << 30;  // more than there can be readers
 
-  void UnlockSharedSlow(int32_t before);
+  void UnlockSharedSlow(int32_t before, std::source_location where);
 
   Mutex writers_;  // held by the writer: one at a time
   // Readers that are in or wait for a writer, less kWriter while a writer is in or waits.

@@ -1,6 +1,7 @@
 #include "plimsoll/runtime/time/timer.h"
 
 #include "plimsoll/runtime/chan/deadline.h"
+#include "plimsoll/runtime/panic/nil.h"
 
 namespace plimsoll {
 
@@ -25,7 +26,8 @@ bool Timer::Reset(absl::Duration duration) {
   return was_active;
 }
 
-Timer AfterFunc(absl::Duration duration, std::function<void()> f) {
+Timer AfterFunc(absl::Duration duration, std::function<void()> f, std::source_location where) {
+  if (internal::IsNil(f)) internal::FatalGoOfNil(where);
   internal::FuncTimerRef func(new internal::FuncTimer(std::move(f)));
   func->Start(internal::NanosFromNow(duration));
   return Timer(std::move(func));

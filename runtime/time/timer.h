@@ -15,13 +15,15 @@
 //            Timer is gone; the last handle to the channel ends it. The function of an AfterFunc
 //            runs whether or not its Timer still lives.
 // Clock:     CLOCK_MONOTONIC; what is sent is the wall clock's time.
-// Misuse:    none.
+// Misuse:    an AfterFunc of a nil function is fatal, "go of nil func value", as in Go; here it is
+//            so at the call, whose line is told, and not when the time has passed.
 #ifndef PLIMSOLL_RUNTIME_TIME_TIMER_H_
 #define PLIMSOLL_RUNTIME_TIME_TIMER_H_
 
 #include <concepts>
 #include <functional>
 #include <memory>
+#include <source_location>
 #include <utility>
 
 #include "absl/time/time.h"
@@ -46,7 +48,8 @@ class Timer {
   bool Reset(absl::Duration duration);
 
  private:
-  friend Timer AfterFunc(absl::Duration duration, std::function<void()> f);
+  friend Timer AfterFunc(absl::Duration duration, std::function<void()> f,
+                         std::source_location where);
 
   explicit Timer(internal::FuncTimerRef func) : channel_(nullptr), func_(std::move(func)) {}
   internal::ChannelTimer& channel_timer() const;
@@ -56,7 +59,8 @@ class Timer {
 };
 
 // Runs f() after `duration`, on a goroutine of its own, unless it is stopped before.
-Timer AfterFunc(absl::Duration duration, std::function<void()> f);
+Timer AfterFunc(absl::Duration duration, std::function<void()> f,
+                std::source_location where = std::source_location::current());
 
 // The channel of a Timer that nobody means to stop.
 RecvChannel<absl::Time> After(absl::Duration duration);

@@ -32,6 +32,10 @@ BY_FILE = {
                  "zoneinfo_", "tzdata_test.go"),
 }
 
+# Where misuse is told of: what these say has its row in misuse.md.
+MISUSE_SOURCES = ("runtime/chan/*", "runtime/context/*", "runtime/panic/*", "runtime/sync/*",
+                  "runtime/time/*", "runtime/*")
+
 
 def tests_in(text):
     return set(re.findall(r"^TEST(?:_F|_P)?\(\s*(\w+),\s*(\w+)\)", text, re.M))
@@ -108,6 +112,27 @@ def unlisted(section, tests):
         if not any(names_in(cells[1])) and "left out" not in cells[1])
 
 
+def texts_told(source):
+    """(text, kind) of each misuse that a source of the product tells of."""
+    found = re.findall(r'\b(ThrowPanic|FatalAt)\(\s*(?:where,\s*)?"((?:[^"\\]|\\.)*)"', source)
+    return {(text, "recoverable" if how == "ThrowPanic" else "fatal") for how, text in found}
+
+
+def misuses_in(source):
+    """(what, text, kind) of each case in the tables of misuse_test.cc."""
+    found = set()
+    for kind, body in re.findall(r"\bk(Recoverable|Fatal)\[\] = \{\n(.*?)^\};", source, re.M | re.S):
+        found |= {(what, text, kind.lower())
+                  for what, text in re.findall(r'^    \{"([^"]+)",\s*"([^"]+)",', body, re.M)}
+    return found
+
+
+def misuse_rows(table):
+    """(what, text, kind, names) of each row of misuse.md."""
+    return [(cells[0], cells[1].strip("`"), cells[2], list(names_in(cells[3])))
+            for cells in rows_of(table) if len(cells) == 4 and cells[0] != "misuse"]
+
+
 def read(path):
     with open(path, encoding="utf-8") as f:
         return f.read()
@@ -124,13 +149,40 @@ class TablesTest(unittest.TestCase):
                 tests |= python_tests_in(read(path))
         tests |= tests_in(read(os.path.join(ROOT, "tests", "container", "wall_clock.cc")))
         self.assertGreater(len(tests), 100)
-        for name in ("README.md", "go_tests.md"):
+        for name in ("README.md", "go_tests.md", "misuse.md"):
             table = read(os.path.join(HERE, name))
             self.assertGreater(sum(1 for line in table.splitlines() for _ in names_in(line)), 40, name)
             self.assertEqual(missing(table, tests), [], name)
 
     def test_every_rule_has_its_row_and_a_test(self):
         self.assertEqual(rules_without_a_test(read(os.path.join(HERE, "README.md")), RULES), [])
+
+    def test_every_misuse_has_its_row_and_a_test_that_asserts_its_text(self):
+        rows = misuse_rows(read(os.path.join(HERE, "misuse.md")))
+        self.assertGreater(len(rows), 40)
+        told = set()
+        for pattern in MISUSE_SOURCES:
+            for path in glob.glob(os.path.join(ROOT, pattern)):
+                if path.endswith((".h", ".cc")) and not path.endswith("_test.cc"):
+                    told |= texts_told(read(path))
+        self.assertGreater(len(told), 10)
+        self.assertEqual(told - {(text, kind) for _, text, kind, _ in rows}, set())
+
+        cases = misuses_in(read(os.path.join(HERE, "misuse_test.cc")))
+        by_case = {row[:3] for row in rows if row[3][0][0].startswith("Misuse")}
+        self.assertEqual(by_case, cases)
+
+        tests = {}  # suite -> the sources that have tests of it
+        for top in ("runtime", "tests"):
+            for path in glob.glob(os.path.join(ROOT, top, "**", "*_test.cc"), recursive=True):
+                source = read(path)
+                for suite, _ in tests_in(source):
+                    tests[suite] = tests.get(suite, "") + source
+        for what, text, kind, names in rows:
+            self.assertIn(kind, ("recoverable", "fatal"), what)
+            self.assertTrue(names, what)
+            for suite, _ in names:
+                self.assertIn(text, tests[suite], what)
 
     def test_every_test_of_gos_has_its_row(self):
         if not os.path.isdir(os.path.join(GO, "src")):
@@ -157,6 +209,20 @@ class TablesTest(unittest.TestCase):
                                      "func TestMain(m *testing.M) {\nfunc Testing() {\n"),
                          {"TestA", "TestB"})
         self.assertEqual(go_tests_in("fifo.go", ""), {"fifo.go"})
+
+    def test_a_misuse_that_has_no_row_is_found(self):
+        self.assertEqual(
+            texts_told('ThrowPanic("a b", where);\n base::FatalAt(where, "c: d");\n'
+                       'internal::ThrowPanic(\n    "e", w);\nbase::Fatal("not f");\nThrowPanic(text, w);'),
+            {("a b", "recoverable"), ("c: d", "fatal"), ("e", "recoverable")})
+        self.assertEqual(
+            misuses_in('constexpr Misuse kRecoverable[] = {\n    {"w", "a b",\n     [] {}},\n'
+                       '    {"x",\n     "e", f},\n};\nconstexpr Misuse kFatal[] = {\n    {"y", "c: d", g},\n};\n'),
+            {("w", "a b", "recoverable"), ("x", "e", "recoverable"), ("y", "c: d", "fatal")})
+        self.assertEqual(
+            misuse_rows("| misuse | text | Go's is | test |\n|---|---|---|---|\n"
+                        "| w | `a b` | recoverable | `AbcTest.One` |\n"),
+            [("w", "a b", "recoverable", [("AbcTest", "One")])])
 
     def test_a_name_that_is_not_there_is_found(self):
         tests = tests_in("TEST(AbcTest, One) {\nTEST_P(AbcTest, Two) {\n")

@@ -16,7 +16,7 @@ namespace {
 
 struct Ending {
   int status;        // the exit status, or 128 and the signal's number
-  std::string text;  // with addresses as 0xN, and each frame's place as "@"
+  std::string text;  // with addresses as 0xN, lines as N, and each frame's place as "@"
 };
 
 Ending EndingOf(const std::string& what, const std::string& environment = "") {
@@ -31,6 +31,7 @@ Ending EndingOf(const std::string& what, const std::string& environment = "") {
   ending.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   ending.text = std::regex_replace(ending.text, std::regex("\n\t[^\n]*(/|\\.cc:)[^\n]*"), "\n\t@");
   ending.text = std::regex_replace(ending.text, std::regex("0x[0-9a-f]+"), "0xN");
+  ending.text = std::regex_replace(ending.text, std::regex("(\n\\[at [^\n]*):[0-9]+\\]"), "$1:N]");
   // Main is 1. The others' numbers depend on which P they were made.
   ending.text = std::regex_replace(ending.text, std::regex("\ngoroutine ([2-9]|[1-9][0-9]+) "),
                                    "\ngoroutine N ");
@@ -230,6 +231,7 @@ TEST(PanicTest, GotracebackSaysHowMuchIsTold) {
 TEST(FatalTest, AFatalErrorShowsItsGoroutineAndAllOthers) {
   const Ending e = Dies("unlock",
                         "fatal error: sync: unlock of unlocked mutex\n"
+                        "[at tests/crash/crash_program.cc:N]\n"
                         "\n"
                         "goroutine 1 [running]:\n"
                         "plimsoll::Mutex::");
