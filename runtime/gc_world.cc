@@ -26,6 +26,7 @@
 #include "plimsoll/runtime/sched/scheduler.h"
 #include "plimsoll/runtime/sched/stop_world.h"
 #include "plimsoll/runtime/sched/tls.h"
+#include "plimsoll/runtime/sync/pool_shelves.h"
 
 namespace plimsoll {
 namespace {
@@ -150,6 +151,16 @@ class GoWorld final : public gc::World {
     (void)TryGo([] {
       while (alloc::SweepSome(64)) sched::Yield();
     });
+    // On a goroutine of its own: what a Pool destroys has destructors of the program's, which may
+    // wait. One round at a time.
+    static std::atomic<bool> ageing{false};
+    if (ageing.exchange(true, std::memory_order_acq_rel)) return;
+    if (!TryGo([] {
+          AgePools();
+          ageing.store(false, std::memory_order_release);
+        })) {
+      ageing.store(false, std::memory_order_release);
+    }
   }
 
   bool StartHelper(void* (*fn)(void*)) override { return sched::StartOwnThread(fn); }

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdint>
 #include <cstdlib>
+#include <memory>
 #include <mutex>
 #include <random>
 #include <string>
@@ -28,6 +29,7 @@
 #include "plimsoll/runtime/sched/lock_os_thread.h"
 #include "plimsoll/runtime/sched/park.h"
 #include "plimsoll/runtime/sync/mutex.h"
+#include "plimsoll/runtime/sync/pool.h"
 #include "plimsoll/runtime/sync/wait_group.h"
 
 namespace plimsoll {
@@ -307,6 +309,22 @@ TEST_F(GcWorldTest, AllocationTriggersCyclesOnAnyGoroutine) {
   gc::SetGoGc(-1);
   EXPECT_GE(gc::GetStats().cycles, before + 5);
   EXPECT_LE(gc::GetStats().span_bytes, uint64_t{16} << 20);
+}
+
+TEST_F(GcWorldTest, WhatAPoolHoldsAndNobodyAsksForGoesWithTheCycles) {
+  static std::atomic<int> live;
+  struct Counted {
+    Counted() { live.fetch_add(1); }
+    ~Counted() { live.fetch_sub(1); }
+  };
+  Pool<Counted> pool;
+  pool.Put(std::make_unique<Counted>());
+  EXPECT_EQ(live.load(), 1);
+  // Each cycle ages pools once, on a goroutine, unless the one before does so still.
+  while (live.load() != 0) {
+    gc::Collect();
+    sched::Yield();
+  }
 }
 
 TEST_F(GcWorldTest, CollectFromManyGoroutinesEndsForAll) {

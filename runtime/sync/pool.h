@@ -8,9 +8,10 @@
 // Order:     none is promised. Get may give any object that was Put, or a new one.
 // Threads:   any. Each P has its own shelf, so that Ps do not share lines; an empty shelf takes
 //            from the others before it makes an object.
-// Lifetime:  AgePools(), called once a collection, moves what lies on the shelves to a second row
-//            and destroys what lay in the second row: an object nobody asked for through two
-//            collections goes. What the pool holds when it dies is destroyed.
+// Lifetime:  AgePools(), called once a collection of the collected heap (without one nothing ages),
+//            moves what lies on the shelves to a second row and destroys what lay in the second
+//            row: an object nobody asked for through two collections goes. What the pool holds when
+//            it dies is destroyed.
 // Reset:     the pool gives objects back as they were Put.
 #ifndef PLIMSOLL_RUNTIME_SYNC_POOL_H_
 #define PLIMSOLL_RUNTIME_SYNC_POOL_H_

@@ -2,24 +2,28 @@
 
 #include <mutex>
 #include <utility>
-#include <vector>
 
 #include "plimsoll/runtime/sched/park.h"
+#include "plimsoll/runtime/sync/cond.h"
 #include "plimsoll/runtime/sync/mutex.h"
 
 namespace plimsoll {
 namespace internal {
-namespace {
 
-struct Registry {
-  Mutex mu;  // a goroutine's lock: user destructors run while AgePools walks
-  std::vector<PoolShelves*> pools;
+struct PoolShelves::Registry {
+  Mutex mu;
+  Cond aged;                                                    // a pool's ageing_ came to zero
+  uint64_t round = 0;                                           // guarded by mu, as is pools
+  base::IntrusiveList<PoolShelves, &PoolShelves::link_> pools;  // the one aged last at the end
 };
+
 // Never destroyed: pools may outlive static destructors.
-Registry& AllPools() {
+PoolShelves::Registry& PoolShelves::AllPools() {
   static Registry* registry = new Registry;
   return *registry;
 }
+
+namespace {
 
 size_t OwnShelf(size_t shelves) {
   const int proc = sched::CurrentProc();
@@ -31,14 +35,16 @@ size_t OwnShelf(size_t shelves) {
 PoolShelves::PoolShelves(void (*destroy)(void* object)) : destroy_(destroy) {
   Registry& all = AllPools();
   std::lock_guard hold(all.mu);
-  all.pools.push_back(this);
+  aged_in_ = all.round;
+  all.pools.PushBack(this);
 }
 
 PoolShelves::~PoolShelves() {
   {
     Registry& all = AllPools();
-    std::lock_guard hold(all.mu);
-    std::erase(all.pools, this);
+    std::unique_lock hold(all.mu);
+    all.pools.Remove(this);
+    all.aged.Wait(hold, [this] { return ageing_ == 0; });
   }
   for (Shelf& shelf : shelves_) {
     DestroyAll(std::exchange(shelf.top, nullptr));
@@ -117,9 +123,22 @@ void PoolShelves::Age() {
 }  // namespace internal
 
 void AgePools() {
-  internal::Registry& all = internal::AllPools();
-  std::lock_guard hold(all.mu);
-  for (internal::PoolShelves* pool : all.pools) pool->Age();
+  internal::PoolShelves::Registry& all = internal::PoolShelves::AllPools();
+  std::unique_lock hold(all.mu);
+  const uint64_t round = ++all.round;
+  // Pools come and go meanwhile. New ones have this round's number, so what it has not aged is in
+  // front.
+  while (internal::PoolShelves* pool = all.pools.front()) {
+    if (pool->aged_in_ >= round) return;
+    all.pools.Remove(pool);
+    all.pools.PushBack(pool);
+    pool->aged_in_ = round;
+    ++pool->ageing_;
+    hold.unlock();
+    pool->Age();
+    hold.lock();
+    if (--pool->ageing_ == 0) all.aged.Broadcast();
+  }
 }
 
 }  // namespace plimsoll

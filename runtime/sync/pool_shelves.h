@@ -10,12 +10,15 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 
+#include "plimsoll/alloc/base/intrusive_list.h"
 #include "plimsoll/alloc/base/spin_lock.h"
 
 namespace plimsoll {
 
 // Ages every pool of the process. The collector's wiring calls it once a cycle, on a goroutine.
+// Destructors of what was pooled run with nothing locked: they may wait, and make and end pools.
 void AgePools();
 
 namespace internal {
@@ -23,15 +26,18 @@ namespace internal {
 class PoolShelves {
  public:
   explicit PoolShelves(void (*destroy)(void* object));
+  // Waits for an AgePools that destroys what it held.
   ~PoolShelves();
   PoolShelves(const PoolShelves&) = delete;
   PoolShelves& operator=(const PoolShelves&) = delete;
 
   void* Take();  // null: there is nothing
   void Add(void* object);
-  void Age();
 
  private:
+  friend void plimsoll::AgePools();
+  struct Registry;  // of all pools
+
   static constexpr size_t kShelves = 16;  // Ps beyond share
 
   // What was put on a shelf, linked through boxes of its own: an object's bytes are the user's.
@@ -46,11 +52,17 @@ class PoolShelves {
     Box* empty = nullptr;  // boxes to use again
   };
 
+  static Registry& AllPools();
   static void* PopFrom(Shelf& shelf, Box* Shelf::* row);
   void DestroyAll(Box* row);
+  void Age();
 
   void (*const destroy_)(void* object);
   std::array<Shelf, kShelves> shelves_;
+  // The registry's, guarded by its lock.
+  base::ListLink link_;
+  uint64_t aged_in_ = 0;  // the last round that aged it
+  int ageing_ = 0;        // rounds that do so now
 };
 
 }  // namespace internal

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "gtest/gtest.h"
+#include "plimsoll/runtime/sched/park.h"
 #include "plimsoll/runtime/sync/wait_group.h"
 
 namespace plimsoll {
@@ -53,6 +54,60 @@ TEST(PoolTest, DestroysWhatItHoldsAtItsEnd) {
     AgePools();
     for (int i = 0; i < 10; ++i) pool.Put(std::make_unique<Counted>());
   }
+  EXPECT_EQ(Counted::live.load(), before);
+}
+
+TEST(PoolTest, AnObjectMayOwnAPoolAndMakeOneAsItEnds) {
+  struct Owner {
+    Pool<Counted> inner;
+    Owner() { inner.Put(std::make_unique<Counted>()); }
+    ~Owner() { Pool<Counted>().Put(std::make_unique<Counted>()); }
+  };
+  const int before = Counted::live.load();
+  Pool<Owner> pool;
+  for (int i = 0; i < 3; ++i) pool.Put(std::make_unique<Owner>());
+  EXPECT_EQ(Counted::live.load(), before + 3);
+  AgePools();
+  AgePools();
+  EXPECT_EQ(Counted::live.load(), before);
+}
+
+TEST(PoolTest, APoolThatEndsWaitsForTheAgeingOfWhatItHeld) {
+  struct Slow {
+    std::atomic<int>* phase;
+    ~Slow() {
+      phase->store(1);
+      for (int i = 0; i < 200; ++i) sched::Yield();
+      phase->store(2);
+    }
+  };
+  std::atomic<int> phase{0};
+  WaitGroup wg;
+  {
+    Pool<Slow> pool;
+    pool.Put(std::make_unique<Slow>(&phase));
+    AgePools();
+    wg.Go([] { AgePools(); });
+    while (phase.load() == 0) sched::Yield();
+  }
+  EXPECT_EQ(phase.load(), 2) << "its destructor still ran when the pool was gone";
+  wg.Wait();
+}
+
+TEST(PoolTest, PoolsComeAndGoWhileAllAreAged) {
+  const int before = Counted::live.load();
+  WaitGroup wg;
+  for (int g = 0; g < 4; ++g) {
+    wg.Go([g] {
+      for (int i = 0; i < 300; ++i) {
+        Pool<Counted> pool;
+        pool.Put(std::make_unique<Counted>());
+        if (i % 4 == g) AgePools();
+        sched::Yield();
+      }
+    });
+  }
+  wg.Wait();
   EXPECT_EQ(Counted::live.load(), before);
 }
 
