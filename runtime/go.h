@@ -7,6 +7,8 @@
 // a
 //            guard below it. No memory for a stack: Fatal; TryGo answers false instead.
 // Closure:   moved to the new stack; destroyed when the function returns.
+// Misuse:    a nil function (a null pointer, an empty std::function) is fatal, "go of nil func
+//            value", with the caller's line.
 // Threads:   callable from goroutines and, while Main runs, from any other thread.
 // Panics:    an exception that leaves `f` ends the process as an uncaught Go panic does.
 // Migration: a goroutine may resume on another thread after anything that blocks. errno and
@@ -18,11 +20,13 @@
 #include <cstddef>
 #include <memory>
 #include <new>
+#include <source_location>
 #include <string_view>
 #include <type_traits>
 #include <utility>
 
 #include "plimsoll/alloc/base/units.h"
+#include "plimsoll/runtime/panic/nil.h"
 
 namespace plimsoll {
 
@@ -73,8 +77,11 @@ bool Spawn(const EntryOps& ops, void* closure, const GoOptions& options);
 
 // Runs f() on a new goroutine. False, with f untouched, when there is no memory for its stack.
 template <std::invocable F>
-[[nodiscard, gnu::always_inline]] inline bool TryGo(F&& f, GoOptions options = {}) {
+[[nodiscard, gnu::always_inline]] inline bool TryGo(
+    F&& f, GoOptions options = {}, std::source_location where = std::source_location::current()) {
   using Closure = std::decay_t<F>;
+  if (internal::IsNil<Closure>(f)) [[unlikely]]
+    internal::FatalGoOfNil(where);
   if constexpr (std::is_lvalue_reference_v<F>) {
     Closure copy(f);
     return internal::Spawn(internal::kEntryOps<Closure>, &copy, options);
@@ -85,8 +92,9 @@ template <std::invocable F>
 
 // Runs f() on a new goroutine.
 template <std::invocable F>
-[[gnu::always_inline]] inline void Go(F&& f, GoOptions options = {}) {
-  if (!TryGo(std::forward<F>(f), options)) internal::FatalNoStack();
+[[gnu::always_inline]] inline void Go(
+    F&& f, GoOptions options = {}, std::source_location where = std::source_location::current()) {
+  if (!TryGo(std::forward<F>(f), options, where)) internal::FatalNoStack();
 }
 
 // Goes behind every other runnable goroutine of this P. Returns at once where there is none.

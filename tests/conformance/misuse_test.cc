@@ -335,6 +335,21 @@ constexpr Misuse kFatal[] = {
     {"Cond.Wait on an unlocked Mutex", "sync: unlock of unlocked mutex", WaitOnUnlockedMutex},
     {"Cond.Wait for a predicate on an unlocked Mutex", "sync: unlock of unlocked mutex",
      WaitForOnUnlockedMutex},
+    {"Go of a null pointer", "go of nil func value",
+     [](bool commit) -> unsigned {
+       if (commit) Go(static_cast<void (*)()>(nullptr));
+       return __LINE__ - 1;
+     }},
+    {"Go of an empty function", "go of nil func value",
+     [](bool commit) -> unsigned {
+       if (commit) Go(Func());
+       return __LINE__ - 1;
+     }},
+    {"TryGo of an empty function", "go of nil func value",
+     [](bool commit) -> unsigned {
+       if (commit) (void)TryGo(Func());
+       return __LINE__ - 1;
+     }},
     {"AfterFunc of an empty function", "go of nil func value",
      [](bool commit) -> unsigned {
        if (commit) (void)AfterFunc(absl::Hours(1), nullptr);
