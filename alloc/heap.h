@@ -7,9 +7,9 @@
 //   while (running) { Heap::Step(now_ns); SleepAbout100ms(); }     // gives idle memory back
 //
 // Alignment: 16 bytes, and AllocateAligned's own; an object of 2^n bytes, up to 8192, is aligned to
-// 2^n. Sizes:     0 is as 1. Above 32 KiB objects are whole pages of 8 KiB. Contents are undefined
-// but for
-//            AllocateZeroed's.
+//            2^n.
+// Sizes:     0 is as 1. Above 32 KiB objects are whole pages of 8 KiB. Contents are undefined but
+//            for AllocateZeroed's.
 // Threads:   any number, and any thread may free what another allocated. On a P, or on a thread
 //            without one, the common case takes no lock and no atomic read-modify-write.
 // Blocking:  slow paths take spin locks and may ask the system for memory; they never park.

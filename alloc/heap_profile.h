@@ -5,11 +5,9 @@
 //   go tool pprof -top ./service heap.pb.gz
 //
 // Weights: a sample of s bytes stands for 1 / (1 - exp(-s / period)) objects, so that sums are
-// right
-//          in the mean whatever the sizes.
+//          right in the mean whatever the sizes.
 // Names:   of functions, from the symbol tables of the files that are mapped, since go tool pprof
-// looks
-//          none up in what Go did not compile. The heap's own frames are left out by pprof.
+//          looks none up in what Go did not compile. The heap's own frames are left out by pprof.
 // Size:    the gzip stream is stored, not compressed: about 100 bytes for each sample.
 // Memory:  mapped for the call and given back; none of the heap's, whose figures it would change.
 #ifndef PLIMSOLL_ALLOC_HEAP_PROFILE_H_

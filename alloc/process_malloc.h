@@ -6,12 +6,10 @@
 //   std::optional<ByteCount> held = ProcessMallocResident();
 //
 // Which:    chosen when a binary is linked, by plimsoll_static_binary(malloc = "jemalloc"), which
-// is
-//           the default, "plimsoll" or "libc"; found at run time. Ours needs no configuring, and
+//           is the default, "plimsoll" or "libc"; found at run time. Ours needs no configuring, and
 //           the libc's or a sanitizer's is left alone.
 // Arenas:   jemalloc makes four for every CPU of the host. Its count cannot be lowered once it
-// runs,
-//           so threads are bound to the first ceil(cpus) of them.
+//           runs, so threads are bound to the first ceil(cpus) of them.
 // Decay:    dirty pages go back after 1 s when the limit is below 1 GiB, else after 5 s, by one
 //           background thread; limits may change while running, and Configure may be called again.
 // Blocking: Configure may start a thread: not beneath malloc, not in handlers.

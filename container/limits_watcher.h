@@ -7,11 +7,9 @@
 //   for (;;) { watcher.Poll(); ... }          // as often as you like; it reads once a second
 //
 // Driving:  its caller's: Poll() does all the work, on the caller's thread, and never blocks but
-// for
-//           reading. limits_watcher_thread.h is a thread for those who have no loop.
+//           for reading. limits_watcher_thread.h is a thread for those who have no loop.
 // Cost:     at most 1 system call and 4 for each visible cgroup level in an interval (waiting for
-// the
-//           next is one more, the driver's), and no allocation, as long as nothing changes. A
+//           the next is one more, the driver's), and no allocation, as long as nothing changes. A
 //           change costs one Detect.
 // Delay:    a value is seen at the next look. So is a move to another cgroup, or at the one after
 //           where every level has all four files; a remount or a new affinity mask within four.

@@ -4,8 +4,7 @@
 //   Go([] { Crunch(); }, {.stack = KiB(512), .label = "crunch"});
 //
 // Stack:     256 KiB of address space unless told otherwise, a page of memory until it is used, and
-// a
-//            guard below it. No memory for a stack: Fatal; TryGo answers false instead.
+//            a guard below it. No memory for a stack: Fatal; TryGo answers false instead.
 // Closure:   moved to the new stack; destroyed when the function returns.
 // Misuse:    a nil function (a null pointer, an empty std::function) is fatal, "go of nil func
 //            value", with the caller's line.

@@ -5,9 +5,8 @@
 // Length:   a line is cut at 1,000 bytes and then ends in "...".
 // Threads:  any, signal handlers too: the line is one write, so lines do not mix.
 // SIGPIPE:  none. Where nobody reads stderr any more the line is lost, and the process lives: its
-// log
-//           is not its work. What a program itself writes to a closed stdout or stderr ends it, as
-//           in Go and by the kernel's default, so that "program | head" ends; a write to a
+//           log is not its work. What a program itself writes to a closed stdout or stderr ends it,
+//           as in Go and by the kernel's default, so that "program | head" ends; a write to a
 //           net::Conn never does, it is kUnavailable.
 #ifndef PLIMSOLL_ALLOC_BASE_RAW_LOG_H_
 #define PLIMSOLL_ALLOC_BASE_RAW_LOG_H_
@@ -78,7 +77,8 @@ class RawText {
 // much.
 void RawWrite(int fd, std::string_view text);
 
-// The symbolic name of an errno value, such as "EAGAIN"; "errno N" for those it does not know.
+// The symbolic name of an errno value, such as "EAGAIN"; "unknown errno" for one it does not
+// know, whose number the caller adds where it matters.
 std::string_view ErrnoName(int error);
 
 // Writes the text and a newline to stderr in one write.

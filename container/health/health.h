@@ -21,8 +21,7 @@
 // Ordering:  what precedes MarkStarted() or StartDraining() is visible after a report or a phase()
 //            that shows it. Once StartDraining() has returned, no report that starts is ready.
 // Liveness:  give it what only a restart would mend, as a Heartbeat; never a dependency, or one
-// slow
-//            database restarts every replica.
+//            slow database restarts every replica.
 // Misuse:    a name that is taken in its aspect, or unfit, is a Status.
 #ifndef PLIMSOLL_CONTAINER_HEALTH_HEALTH_H_
 #define PLIMSOLL_CONTAINER_HEALTH_HEALTH_H_

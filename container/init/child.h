@@ -13,7 +13,7 @@
 // Threads:   one at a time for each Child; Spawn from any.
 // Identity:  a signal cannot reach a stranger: the PID is ours until the status has been taken.
 // Kernel:    without pidfd_open (Linux 5.3; some seccomp profiles) pidfd() is -1 and the rest
-// works.
+//            works.
 #ifndef PLIMSOLL_CONTAINER_INIT_CHILD_H_
 #define PLIMSOLL_CONTAINER_INIT_CHILD_H_
 

@@ -10,8 +10,7 @@
 //
 // Returns:   the index of the case that was taken, after its handler has run.
 // Choice:    of the cases that are ready one is taken at random, each as likely as another. When
-// none
-//            is: Default if there is one, else it parks until one is, or until the shortest
+//            none is: Default if there is one, else it parks until one is, or until the shortest
 //            Timeout. Exactly one case takes effect.
 // Blocking:  parks the goroutine; it never polls. No case, or only nil channels: for ever.
 // Order:     C++ evaluates the arguments of a call in no set order. Where Go's order of channel and
@@ -24,8 +23,7 @@
 //            take nothing. All may be left out. They run on the caller, with nothing locked.
 // Memory:    nothing is allocated; with a list made at run time, nothing for up to 8 cases.
 // Reuse:     a case kept in a variable may be selected again. An OnSend that was not taken still
-// has
-//            its value; one that was taken holds a moved-from one until Refill().
+//            has its value; one that was taken holds a moved-from one until Refill().
 // Misuse:    a send to a closed channel panics when it is chosen, Default or not.
 #ifndef PLIMSOLL_RUNTIME_CHAN_SELECT_H_
 #define PLIMSOLL_RUNTIME_CHAN_SELECT_H_

@@ -5,14 +5,13 @@
 //   cancel();                       // at the latest when the work is done
 //
 // Handle:    a Context is a value, and the first parameter of what heeds it. Copies name one
-// context. Tree:      cancelling a context cancels all that were made from it, before cancel
-// returns, and
+//            context.
+// Tree:      cancelling a context cancels all that were made from it, before cancel returns, and
 //            never what it was made from. A second cancel does nothing.
 // Err:       OK while it is wanted; then kCancelled "context canceled" or kDeadlineExceeded
 //            "context deadline exceeded". Cause() is what was given with the cancel, or Err().
 // Done:      a channel that is closed when it is cancelled; made when it is first asked for. Nil
-// for
-//            Background and for what cannot be cancelled.
+//            for Background and for what cannot be cancelled.
 // Deadline:  the earliest of its own and its parents'; one that has passed cancels at once.
 // Threads:   any, all of it.
 // Memory:    a child leaves its parent when it is cancelled or its last handle goes; one with a

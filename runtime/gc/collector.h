@@ -7,9 +7,8 @@
 // When:     a cycle runs when as much was allocated since the last one as GOGC percent of what was
 //           live then (at least 4 MiB times GOGC / 100), and on Collect().
 // Limit:    what the world's HeapLimit() leaves: cycles then come sooner, also with GOGC=off; but
-// never
-//           sooner than after a twentieth of what is live was allocated. A heap that is over its
-//           limit with everything live works on, and the limit yields.
+//           never sooner than after a twentieth of what is live was allocated. A heap that is over
+//           its limit with everything live works on, and the limit yields.
 // Pause:    the world is stopped twice in a cycle: to scan stacks and roots, about a nanosecond for
 //           each byte of them, and to end it. Marking and sweeping are done while the world runs.
 //           Who allocates faster than is marked marks too (an assist), about 64 KiB at a time.

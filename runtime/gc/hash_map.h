@@ -10,11 +10,9 @@
 //    entries in order of coming: hash, key, value; erased ones are cleared until the next growth
 //
 // Contents:  keys and values of described types; std::hash and == of the key. gc::Ptr keys are by
-// address:
-//            nothing moves.
+//            address: nothing moves.
 // Order:     iteration is in order of insertion; adding while iterating may end the iteration
-// early,
-//            never badly.
+//            early, never badly.
 // References: to values are valid until the next insertion that grows the map; a stale one reads
 //            old values, never freed memory.
 // Copies:    a hash_map is a value; copying copies the entries.

@@ -10,8 +10,7 @@
 //           (probe.h) refuses the rest in builds without NDEBUG.
 // Interior: a Ptr may point into an object, or one past the end of an array: it keeps all of it.
 // Barrier:  an assignment tells a mark that runs of what it overwrites (barrier.h). A constructor
-// does
-//           not: a Ptr is never made where another one lives; assign to that one.
+//           does not: a Ptr is never made where another one lives; assign to that one.
 // Threads:  a race on one Ptr is undefined for the program, never for the collector: each access is
 //           a relaxed atomic one, and the barrier holds for any number of writers.
 #ifndef PLIMSOLL_RUNTIME_GC_PTR_H_

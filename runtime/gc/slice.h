@@ -5,8 +5,7 @@
 //   gc::slice<int> t = s.sub(1, 3);       // {2, 3}: t[0] = 7 is seen in s
 //
 // Sharing:   as Go's: append writes into the array where there is room behind the slice, else into
-// a
-//            new one; who holds the old slice sees what its capacity covers.
+//            a new one; who holds the old slice sees what its capacity covers.
 // Size:      three words.
 // Misuse:    an index or bounds out of range panic with Go's texts.
 #ifndef PLIMSOLL_RUNTIME_GC_SLICE_H_

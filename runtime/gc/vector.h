@@ -8,11 +8,9 @@
 //            nothing alive.
 // Copies:    copy the elements, as std::vector's do; moving leaves the source empty.
 // Iterators: plain pointers, valid as std::vector's are; a stale one reads old elements, never
-// freed
-//            memory.
+//            freed memory.
 // Misuse:    at(), front(), back() and pop_back() panic with Go's text; operator[] in builds
-// without
-//            NDEBUG.
+//            without NDEBUG.
 #ifndef PLIMSOLL_RUNTIME_GC_VECTOR_H_
 #define PLIMSOLL_RUNTIME_GC_VECTOR_H_
 

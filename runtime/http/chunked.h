@@ -11,8 +11,7 @@
 // Strictness: lines end in CRLF. A size has 1 to 16 hexadecimal digits and nothing but ';' or CRLF
 //            behind it. Extensions and trailers are checked and dropped.
 // Bounds:    extensions and trailers together may have kMaxOverhead bytes in one body: a client
-// that
-//            sends one byte a chunk behind a kilobyte of extension costs us, not it.
+//            that sends one byte a chunk behind a kilobyte of extension costs us, not it.
 // Threads:   one at a time.
 #ifndef PLIMSOLL_RUNTIME_HTTP_CHUNKED_H_
 #define PLIMSOLL_RUNTIME_HTTP_CHUNKED_H_

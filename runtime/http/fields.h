@@ -4,7 +4,7 @@
 //
 // Lifetime: of the buffer that was parsed; inside a handler, until the handler returns.
 // Names:    compared without regard to case, as RFC 9110 5.1 says. Values have no blanks around
-// them.
+//           them.
 #ifndef PLIMSOLL_RUNTIME_HTTP_FIELDS_H_
 #define PLIMSOLL_RUNTIME_HTTP_FIELDS_H_
 

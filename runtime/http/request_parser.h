@@ -9,14 +9,12 @@
 //   buffer.Consume(r.head_bytes);                                        // the body follows
 //
 // Input:     at each call all bytes from the request's first on; the buffer may have moved
-// meanwhile.
-//            Lines that were seen complete are not looked at again, so a byte at a time costs no
-//            more than all at once but for the parse at the end.
+//            meanwhile. Lines that were seen complete are not looked at again, so a byte at a time
+//            costs no more than all at once but for the parse at the end.
 // Strictness: lines end in CRLF and nothing else. What two servers could read in two ways is
-// refused
-//            (RFC 9112 11.2, request smuggling): Content-Length beside Transfer-Encoding, either of
-//            them twice, a blank before the colon, a folded line, a bare CR or LF, NUL, a second
-//            Host, chunked twice or not last, Transfer-Encoding in HTTP/1.0.
+//            refused (RFC 9112 11.2, request smuggling): Content-Length beside Transfer-Encoding,
+//            either of them twice, a blank before the colon, a folded line, a bare CR or LF, NUL, a
+//            second Host, chunked twice or not last, Transfer-Encoding in HTTP/1.0.
 // Statuses:  400 malformed, 413 the declared body is over the limit, 414 target too long, 431 head
 //            too large or too many fields, 501 transfer coding unknown, 505 not HTTP/1.
 // Threads:   one at a time. Memory: none beyond what RequestHead's list of fields takes.

@@ -8,14 +8,12 @@
 // Handle:    a Conn is a reference. Copies name one connection; the last copy closes it.
 // Blocking:  parks the goroutine, never its thread.
 // Threads:   any number of goroutines at once. Reads go one after the other, and so do Writes; a
-// read
-//            and a write go together. Close may be called at any time, and ends both.
+//            read and a write go together. Close may be called at any time, and ends both.
 // Deadlines: of reading and writing apart; one that passes ends the calls in progress and all later
 //            ones with kDeadlineExceeded, until it is moved. The bytes are not lost.
 // Errors:    kUnavailable: refused, reset, peer gone. kDeadlineExceeded. kFailedPrecondition: "use
-// of
-//            closed connection". kResourceExhausted: no descriptors, no memory. The text holds the
-//            operation, the addresses and errno's name.
+//            of closed connection". kResourceExhausted: no descriptors, no memory. The text holds
+//            the operation, the addresses and errno's name.
 // Signals:   writing to a peer that is gone is an error, not a SIGPIPE.
 #ifndef PLIMSOLL_RUNTIME_NET_CONN_H_
 #define PLIMSOLL_RUNTIME_NET_CONN_H_

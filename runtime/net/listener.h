@@ -12,12 +12,11 @@
 //            EADDRINUSE". Accept: kResourceExhausted for EMFILE, ENFILE and memory; the listener
 //            goes on. A connection that died before it was accepted is passed over.
 // End:       Close resets the connections that wait in the queue, as the kernel does.
-// StopHandshakes
-//            and EndQueue lose none of them. TCP clients that come after StopHandshakes are
-//            refused, unix clients after EndQueue. Before Linux 5.7 a TCP client is refused only
-//            when its first packet is repeated, after a second, and where such a kernel refuses
-//            socket filters a connection that comes within the last system calls can still be
-//            reset.
+//            StopHandshakes and EndQueue lose none of them. TCP clients that come after
+//            StopHandshakes are refused, unix clients after EndQueue. Before Linux 5.7 a TCP client
+//            is refused only when its first packet is repeated, after a second, and where such a
+//            kernel refuses socket filters a connection that comes within the last system calls can
+//            still be reset.
 // Sockets:   close-on-exec, SO_REUSEADDR, TCP_NODELAY and keep-alive after 15 s, also for what is
 //            accepted. A unix path that is left from a dead process is not removed; the listener's
 //            own is, when it closes.

@@ -2,8 +2,7 @@
 //
 // Open:   registers a descriptor, once, for its whole life.
 // Close:  ends that registration; called after PollDesc::Evict and before close(2), when no
-// goroutine
-//         is in Wait any more.
+//         goroutine is in Wait any more.
 // The rest is sched::IdleSource: how idle Ps ask it.
 #ifndef PLIMSOLL_RUNTIME_NETPOLL_POLLER_H_
 #define PLIMSOLL_RUNTIME_NETPOLL_POLLER_H_

@@ -4,8 +4,7 @@
 //   const ssize_t n = BlockingCall([&] { return pread(fd, buffer, size, offset); });
 //
 // Cost:      about two atomic operations when it returns at once; when it takes longer than 20 us
-// to
-//            10 ms, sysmon gives the P away, and the goroutine waits for one when it comes back.
+//            to 10 ms, sysmon gives the P away, and the goroutine waits for one when it comes back.
 // Inside:    no primitive of Plimsoll but another BlockingCall; errno is the thread's and is kept.
 // Threads:   on a foreign thread it only calls the function.
 #ifndef PLIMSOLL_RUNTIME_SCHED_BLOCKING_CALL_H_

@@ -4,8 +4,8 @@
 //   sched::SetIdleSource(&poller);                         // runtime/runtime.cc, before any Go()
 //
 // Threads:   Poll is called by one M at a time for a blocking poll (the scheduler sees to that),
-// and
-//            by any number of Ms at once with wait_ns == 0. Break may be called from any thread.
+//            and by any number of Ms at once with wait_ns == 0. Break may be called from any
+//            thread.
 // Preemption: both are called with preemption off, on a system stack: no malloc, no lock that user
 //            code can hold.
 #ifndef PLIMSOLL_RUNTIME_SCHED_IDLE_SOURCE_H_

@@ -18,8 +18,7 @@
 // Threads:   Ready may be called from any thread, with or without a P; never with a SpinLock held
 //            that the woken goroutine will take, and never from a signal handler.
 // Migration: Park may return on another thread. No thread_local, errno or pthread_self() read
-// before
-//            it is valid after it; the runtime reads its own through CurrentM() alone.
+//            before it is valid after it; the runtime reads its own through CurrentM() alone.
 #ifndef PLIMSOLL_RUNTIME_SCHED_PARK_H_
 #define PLIMSOLL_RUNTIME_SCHED_PARK_H_
 

@@ -1,7 +1,7 @@
 // What the sanitizers must be told when a thread changes stacks. Empty in ordinary builds.
 //
 // Sources: compiler-rt's sanitizer/common_interface_defs.h (start/finish_switch_fiber) and
-// sanitizer/tsan_interface.h (create/switch_to/destroy_fiber).
+//          sanitizer/tsan_interface.h (create/switch_to/destroy_fiber).
 #ifndef PLIMSOLL_RUNTIME_SCHED_SANITIZER_H_
 #define PLIMSOLL_RUNTIME_SCHED_SANITIZER_H_
 

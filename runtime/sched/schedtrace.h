@@ -4,8 +4,7 @@
 //   idlethreads=2 runqueue=0 [ 0 0 ] schedticks=[ 128 90 ]            (on one line)
 //
 // By:        sysmon, which then does not sleep for good while all Ps idle: an idle process wakes
-// 100
-//            times a second while it is traced.
+//            100 times a second while it is traced.
 // Counted:   threads are Ms; runqueue is the global one; the lists are a P's queue and time slices.
 //            needspinning is Go's and always 0 here: our Ms have no such state.
 #ifndef PLIMSOLL_RUNTIME_SCHED_SCHEDTRACE_H_

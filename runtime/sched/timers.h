@@ -10,8 +10,8 @@
 // not park and must not allocate; Ready(), Break() and re-arming its own timer are what it is for.
 // Threads:   Arm, Disarm and the function's runs are serialised by the timer; any thread may call.
 // Lifetime:  the destructor disarms. Disarm waits for a run in progress on another thread, and
-// takes
-//            back what that run has armed; called from within the function itself it does not wait.
+//            takes back what that run has armed; called from within the function itself it does not
+//            wait.
 // Precision: never early; late by scheduling only. A deadline beyond int64 is "never".
 #ifndef PLIMSOLL_RUNTIME_SCHED_TIMERS_H_
 #define PLIMSOLL_RUNTIME_SCHED_TIMERS_H_

@@ -10,8 +10,7 @@
 // PID 1:    the kernel gives process 1 no default action for these signals: without a handler they
 //           do nothing. So they are always handled, whatever the process's number.
 // Handler:  writes one byte to a socket of ours and nothing else; the second one needs no
-// scheduler,
-//           for it may be that which hangs.
+//           scheduler, for it may be that which hangs.
 // Threads:  Install once a process; Wait on one goroutine.
 #ifndef PLIMSOLL_RUNTIME_SERVICE_SIGNALS_H_
 #define PLIMSOLL_RUNTIME_SERVICE_SIGNALS_H_

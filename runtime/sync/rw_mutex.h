@@ -5,14 +5,13 @@
 //   { std::lock_guard write(mu); table.Add(row); }
 //
 // Fairness:  a writer that waits keeps new readers out, so that it gets its turn; when it is done,
-// the
-//            readers that came meanwhile go before the next writer. A goroutine that holds a read
-//            lock must therefore not ask for a second one: with a writer between, neither moves.
+//            the readers that came meanwhile go before the next writer. A goroutine that holds a
+//            read lock must therefore not ask for a second one: with a writer between, neither
+//            moves.
 // Blocking:  parks the goroutine, never its thread. A thread of your own is blocked instead.
 // Threads:   any; the one that unlocks need not be the one that locked.
 // Ordering:  what precedes unlock() is visible after the lock() and lock_shared() that follow it;
-// what
-//            precedes unlock_shared() is visible after the lock() that follows it.
+//            what precedes unlock_shared() is visible after the lock() that follows it.
 // Lifetime:  may be destroyed as soon as nobody holds or waits for it.
 // Misuse:    unlocking what is not locked is fatal, and tells the caller's line.
 #ifndef PLIMSOLL_RUNTIME_SYNC_RW_MUTEX_H_

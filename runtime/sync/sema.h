@@ -5,8 +5,7 @@
 //   readers.Release(n);                           // gives n, and wakes as many
 //
 // Lifetime: Release touches nothing of the Sema once a token can be taken, so whoever takes the
-// last
-//           one may destroy it.
+//           last one may destroy it.
 #ifndef PLIMSOLL_RUNTIME_SYNC_SEMA_H_
 #define PLIMSOLL_RUNTIME_SYNC_SEMA_H_
 

@@ -21,10 +21,9 @@
 // Failure:   Check, a race, a thread that can never go on, an atomic used after its end. The trace
 //            names the steps with file and line; `schedule` replays it (Replay).
 // Limits:    no load returns a store that is yet to come (no load buffering); a store is put last
-// in
-//            its atomic's modification order; a CAS fails only for its value. What is left is the
-//            view fragment of "A Promising Semantics for Relaxed-Memory Concurrency" (Kang et al.,
-//            2017), without promises; x86-TSO and more.
+//            in its atomic's modification order; a CAS fails only for its value. What is left is
+//            the view fragment of "A Promising Semantics for Relaxed-Memory Concurrency" (Kang et
+//            al., 2017), without promises; x86-TSO and more.
 //
 // The reduction is that of "Optimal Dynamic Partial Order Reduction" (Abdulla et al., 2014), with
 // source sets; the idea of running the product's own code so is relacy's (Dmitry Vyukov)

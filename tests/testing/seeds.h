@@ -6,7 +6,7 @@
 //
 // Needs:   //tests/testing:seeded_main. The program ends with all its goroutines, main aside.
 // Failure: names the seed and stops. PLIMSOLL_DEBUG=seed=N runs that seed alone, the same way
-// again.
+//          again.
 #ifndef PLIMSOLL_TESTS_TESTING_SEEDS_H_
 #define PLIMSOLL_TESTS_TESTING_SEEDS_H_
 
