@@ -12,17 +12,18 @@
 
 namespace plimsoll::internal {
 
-// Whether a call of f would call nothing: a null pointer to a function, or an empty std::function
-// or the like. (A lambda that captures nothing can be compared with nullptr too; it has no operator
-// bool.)
+// A pointer to a function, an std::function or the like. (A lambda that captures nothing can be
+// compared with nullptr too; it has no operator bool.)
+template <typename F>
+concept MayBeNil = std::is_pointer_v<F> || requires(const F& f) {
+  { f.operator bool() } -> std::same_as<bool>;
+  { f == nullptr } -> std::convertible_to<bool>;
+};
+
+// Whether a call of f would call nothing.
 template <typename F>
 constexpr bool IsNil(const F& f) {
-  if constexpr (std::is_pointer_v<F>) {
-    return f == nullptr;
-  } else if constexpr (requires {
-                         { f.operator bool() } -> std::same_as<bool>;
-                         { f == nullptr } -> std::convertible_to<bool>;
-                       }) {
+  if constexpr (MayBeNil<F>) {
     return f == nullptr;
   } else {
     return false;
