@@ -3,9 +3,10 @@
 //   base::SpinLock mu;
 //   { base::SpinLockHolder hold(mu); ... }
 //
-// Waiting:  up to about a microsecond with PAUSE, then a futex: a holder whose thread the kernel
-//           took off its CPU must not cost the waiters theirs. The wake-up can be missed between
-//           two instructions of unlock(); a waiter therefore looks again after 200 us (DESIGN.md).
+// Waiting:  120 times PAUSE (3 us on EPYC) and four looks, then a futex: a holder whose thread the
+//           kernel took off its CPU must not cost the waiters theirs. The wake-up can be missed
+//           between two instructions of unlock(); a waiter therefore looks again after 200 us
+//           (DESIGN.md).
 // Rules:    never held across a park; on a goroutine, held only with preemption off (the holder's
 //           M counts no_preempt up first). Not recursive, not fair.
 // Threads:  any, handlers excepted.

@@ -1,5 +1,6 @@
 #include "plimsoll/runtime/sync/mutex.h"
 
+#include "plimsoll/alloc/base/check.h"
 #include "plimsoll/runtime/panic/fatal_at.h"
 
 namespace plimsoll {
@@ -12,7 +13,7 @@ constexpr int64_t kStarvingAfterNs = 1'000'000;
 
 bool Mutex::try_lock() {
   uint32_t state = state_.load(std::memory_order_relaxed);
-  if ((state & (kLocked | kStarving)) != 0) return false;
+  if (!MayTake(state)) return false;
   // One try: losing means that somebody else has it. Pairs with the release in unlock().
   return state_.compare_exchange_strong(state, state | kLocked, std::memory_order_acquire,
                                         std::memory_order_relaxed);
@@ -22,7 +23,7 @@ bool Mutex::try_lock() {
 bool Mutex::LockWithoutQueue(bool* awoke) {
   uint32_t state = state_.load(std::memory_order_relaxed);
   for (int spins = 0;;) {
-    if ((state & (kLocked | kStarving)) == 0) {
+    if (MayTake(state)) {
       const uint32_t next = (*awoke ? state & ~uint32_t{kWoken} : state) | kLocked;
       // acquire: pairs with the release of the unlock that made it free
       if (state_.compare_exchange_weak(state, next, std::memory_order_acquire,
@@ -32,8 +33,8 @@ bool Mutex::LockWithoutQueue(bool* awoke) {
       continue;
     }
     if ((state & kStarving) != 0 || !sched::CanSpin(spins)) return false;
-    // Whoever unlocks meanwhile need not wake another one: we are here already.
-    if (!*awoke && (state & (kWoken | kWaiters)) == kWaiters &&
+    // Whoever unlocks later need not wake another one: we are here already.
+    if (!*awoke && (state & (kLocked | kWoken | kWaiters)) == (kLocked | kWaiters) &&
         state_.compare_exchange_strong(state, state | kWoken, std::memory_order_relaxed)) {
       *awoke = true;
     }
@@ -56,7 +57,7 @@ void Mutex::LockSlow() {
     uint32_t next;
     bool free;
     do {
-      free = (state & (kLocked | kStarving)) == 0;
+      free = MayTake(state);
       next = awoke ? state & ~uint32_t{kWoken} : state;
       if (free) {
         next |= kLocked;
@@ -86,51 +87,34 @@ void Mutex::LockSlow() {
   }
 }
 
-void Mutex::UnlockSlow(std::source_location where) {
-  uint32_t state = state_.load(std::memory_order_relaxed);
-  // Somebody competes for it already, or nobody waits: then no one has to be woken. Nothing of the
-  // mutex is touched after it is free.
-  while ((state & kLocked) != 0 && (state & kStarving) == 0 &&
-         ((state & kWoken) != 0 || (state & kWaiters) == 0)) {
-    // release: pairs with the acquire of the next lock
-    if (state_.compare_exchange_weak(state, state & ~uint32_t{kLocked}, std::memory_order_release,
-                                     std::memory_order_relaxed)) {
-      return;
-    }
-  }
-  if ((state & kLocked) == 0) internal::FatalAt(where, "sync: unlock of unlocked mutex");
+// kLocked is cleared already; `before` is the state before that.
+void Mutex::UnlockSlow(uint32_t before, std::source_location where) {
+  if ((before & kLocked) == 0) internal::FatalAt(where, "sync: unlock of unlocked mutex");
+  // Somebody competes for it already, or nobody waits: then no one has to be woken, and the mutex
+  // may be gone.
+  if ((before & kStarving) == 0 && (before & (kWoken | kWaiters)) != kWaiters) return;
   sched::NoPreempt no_preempt;
   queue_mu_.lock();
-  state = state_.load(std::memory_order_relaxed);
-  Waiter* wake = nullptr;
-  bool handed = false;
-  for (;;) {
-    uint32_t next;
-    if ((state & kStarving) != 0) {
-      wake = queue_.PopFront();  // not null: it left kStarving set, and nobody else takes it out
-      handed = true;
-      next = state;  // locked still, now on behalf of `wake`
-      if (queue_.empty() || sched::NowNanos() - wake->since_ns < kStarvingAfterNs) {
-        next &= ~uint32_t{kStarving};
-      }
-    } else {
-      next = state & ~uint32_t{kLocked};
-      if ((state & kWoken) == 0) wake = queue_.PopFront();
-      if (wake != nullptr) next |= kWoken;
+  // Ours to change ("leaving"): it still says kWaiters, and for as long as it does nobody takes the
+  // last waiter out.
+  uint32_t next = state_.load(std::memory_order_relaxed);
+  Waiter* const wake = queue_.PopFront();
+  PLIMSOLL_DCHECK(wake != nullptr, "a mutex has waiters and its queue is empty");
+  const bool handed = (next & kStarving) != 0;
+  if (handed) {
+    next |= kLocked;  // on behalf of `wake`
+    if (queue_.empty() || sched::NowNanos() - wake->since_ns < kStarvingAfterNs) {
+      next &= ~uint32_t{kStarving};
     }
-    if (queue_.empty()) next &= ~uint32_t{kWaiters};
-    // release: pairs with the acquire of the next lock
-    if (state_.compare_exchange_strong(state, next, std::memory_order_release,
-                                       std::memory_order_relaxed)) {
-      break;
-    }
-    if (wake != nullptr) queue_.PushFront(wake);  // one that spins came first
-    wake = nullptr;
+    wake->handed = true;
+  } else {
+    next |= kWoken;
   }
-  if (handed) wake->handed = true;
+  if (queue_.empty()) next &= ~uint32_t{kWaiters};
+  // release: pairs with the acquire of the next lock
+  state_.store(next, std::memory_order_release);
   queue_mu_.unlock();
   // From here on the mutex may be gone.
-  if (wake == nullptr) return;
   sched::Ready(wake->g);
   // The new owner should run now, not when our time slice ends: others wait for it in turn.
   if (handed) sched::Yield();

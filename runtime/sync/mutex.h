@@ -47,20 +47,20 @@ class ABSL_LOCKABLE Mutex {
   bool try_lock() ABSL_EXCLUSIVE_TRYLOCK_FUNCTION(true);
 
   void unlock(std::source_location where = std::source_location::current()) ABSL_UNLOCK_FUNCTION() {
-    // Looked at first: with waiters, an exchange that fails would be half the price of an unlock.
-    uint32_t held = state_.load(std::memory_order_relaxed);
-    // release: pairs with the acquire in lock(), try_lock() and LockSlow()
-    if (held != kLocked || !state_.compare_exchange_strong(held, 0, std::memory_order_release,
-                                                           std::memory_order_relaxed))
-        [[unlikely]] {
-      UnlockSlow(where);
-    }
+    // One addition, where an exchange that compares would first have to wait for the state.
+    // Release: pairs with the acquire in lock(), try_lock() and LockSlow().
+    const uint32_t before = state_.fetch_sub(kLocked, std::memory_order_release);
+    if (before != kLocked) [[unlikely]]
+      UnlockSlow(before, where);
   }
 
  private:
   // state_. kStarving and kWaiters change under queue_mu_ only. Without it: kLocked is set where
-  // neither it nor kStarving is, and cleared where nobody has to be woken for it; kWoken is set by
-  // one that spins.
+  // MayTake, and cleared by the owner; kWoken is set by one that spins, and only beside kLocked.
+  // "Leaving": neither kLocked nor kWoken, but kWaiters. An owner has let go and still has to wake
+  // the oldest waiter; it alone may change the state then, under queue_mu_. Could somebody else
+  // take the mutex meanwhile, he could wake that waiter himself, who deletes it, and the one that
+  // leaves would come to a lock that is gone.
   enum : uint32_t {
     kLocked = 1,
     kStarving = 2,  // the next owner is the oldest waiter; unlock passes kLocked on
@@ -75,9 +75,13 @@ class ABSL_LOCKABLE Mutex {
     base::ListLink link;
   };
 
+  static bool MayTake(uint32_t state) {
+    return (state & (kLocked | kStarving)) == 0 && (state & (kWaiters | kWoken)) != kWaiters;
+  }
+
   void LockSlow();
   bool LockWithoutQueue(bool* awoke);
-  void UnlockSlow(std::source_location where);
+  void UnlockSlow(uint32_t before, std::source_location where);
 
   std::atomic<uint32_t> state_{0};
   base::SpinLock queue_mu_;
