@@ -1,5 +1,6 @@
 // Preemption in place, against code that was not written for it.
 
+#include <dirent.h>
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -50,6 +51,33 @@ const bool users_handler = [] {
 int64_t TestSeconds() {
   const char* text = getenv("PLIMSOLL_TEST_SECONDS");
   return text != nullptr ? atoi(text) : 0;
+}
+
+// PLIMSOLL_TEST_PIDS_MAX: the pids.max of the cgroup this process is in
+// (//tests/container:pids_max_test), to be set once every goroutine has its thread, so that one
+// more thread can be made and no other.
+const char* const pids_max_file = getenv("PLIMSOLL_TEST_PIDS_MAX");
+
+// Threads of this process.
+int Threads() {
+  int n = 0;
+  DIR* tasks = opendir("/proc/self/task");
+  for (const dirent* d; (d = readdir(tasks)) != nullptr;) n += d->d_name[0] != '.';
+  closedir(tasks);
+  return n;
+}
+
+// The limit that was set, of as many threads as there are and one more; 0 where nobody asked for
+// one.
+int LimitThreads() {
+  if (pids_max_file == nullptr) return 0;
+  FILE* f = fopen(pids_max_file, "w");
+  EXPECT_NE(f, nullptr) << pids_max_file << ": " << strerror(errno);
+  if (f == nullptr) return 0;
+  const int limit = Threads() + 1;
+  fprintf(f, "%d", limit);
+  EXPECT_EQ(fclose(f), 0) << pids_max_file << ": " << strerror(errno);
+  return limit;
 }
 
 int64_t ThreadCpuNanos() {
@@ -180,7 +208,12 @@ void Spawn(Worker& w) {
     char name[] = "true";
     char* argv[] = {name, nullptr};
     pid_t child = 0;
-    if (posix_spawn(&child, "/bin/true", nullptr, nullptr, argv, environ) != 0) {
+    const int error = posix_spawn(&child, "/bin/true", nullptr, nullptr, argv, environ);
+    if (error == EAGAIN && pids_max_file != nullptr) {  // another one's child takes the last place
+      w.Step();
+      continue;
+    }
+    if (error != 0) {
       w.wrong.fetch_add(1);
       return;
     }
@@ -328,8 +361,18 @@ TEST_P(HostileTest, IsPreemptedAndUnharmed) {
   // sleeps, so that the hogs share what there is.
   const int64_t end = began + seconds * 1'000'000'000;
   int64_t longest_main_ns = 0;
-  for (;;) {
+  int limit = 0;
+  uint64_t preemptions_before_limit = before.preemptions;
+  for (bool all_ran = false;;) {
     const int64_t now = NowNanos();
+    if (!all_ran) {
+      all_ran = true;
+      for (auto& w : workers) all_ran = all_ran && w->steps.load() > 0;
+      if (all_ran) {
+        limit = LimitThreads();
+        preemptions_before_limit = GetStats().preemptions;
+      }
+    }
     if (seconds > 0) {
       if (now >= end) break;
       const int64_t wake = std::min(now + 50'000'000, end);
@@ -338,9 +381,8 @@ TEST_P(HostileTest, IsPreemptedAndUnharmed) {
       longest_main_ns = std::max(longest_main_ns, NowNanos() - wake);
     } else {
       Yield();
-      bool all_ran = GetStats().preemptions >= before.preemptions + 12;
-      for (auto& w : workers) all_ran = all_ran && w->steps.load() > 0;
-      if (all_ran) break;
+      const uint64_t from = limit != 0 ? preemptions_before_limit : before.preemptions;
+      if (all_ran && GetStats().preemptions >= from + 12) break;
     }
   }
   stop.store(true);
@@ -367,6 +409,12 @@ TEST_P(HostileTest, IsPreemptedAndUnharmed) {
     latency.Add(w->latency);
   }
   EXPECT_GT(after.preemptions, before.preemptions);
+  if (limit != 0) {
+    EXPECT_LE(Threads(), limit);
+    printf("%-16s P=%d pids.max %d: %lu preemptions under it, %lu without a thread\n", kind.name,
+           procs, limit, after.preemptions - preemptions_before_limit,
+           after.preempt_no_thread - before.preempt_no_thread);
+  }
   if (seconds == 0) return;
   const double mean = static_cast<double>(cpu) / static_cast<double>(n);
   printf(
