@@ -58,7 +58,6 @@ struct alignas(128) P {
   std::atomic<uint32_t> syscalltick{0};
   std::atomic<bool> preempt{false};  // sysmon: the slice has run out
   uint64_t random = 0;               // xorshift state of the victim's choice
-  void* mcache = nullptr;            // the heap's cache for this P
 
   // Dead goroutines with their stacks, to be used again: warm, and without a lock. Up to a batch in
   // free_gs, and a whole one or none in free_spare.

@@ -47,7 +47,9 @@ bool SchedTimer::Arm(int64_t when_ns) ABSL_NO_THREAD_SAFETY_ANALYSIS {
   if (when_ns < 0) when_ns = 0;
   NoPreempt guard;
   M* m = CurrentM();
-  P* p = LockOwner(*this, m != nullptr && m->p != nullptr ? m->p : sched.all_ps[0]);
+  P* const fallback = m != nullptr && m->p != nullptr ? m->p : sched.all_ps[0];
+  if (fallback == nullptr) base::Fatal("runtime: a timer needs a running plimsoll::Main");
+  P* p = LockOwner(*this, fallback);
   const bool pending = heap_index_ >= 0;
   // The heap's own: next_when is behind while due timers are run.
   const int64_t earliest_before = p->timers.empty() ? kNever : p->timers.MinWhen();
