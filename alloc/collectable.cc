@@ -37,28 +37,42 @@ namespace {
 
 using Slot = CollectedCache::Slot;
 
-// Spans through `next`: taken at the front, added at the back.
+// Where a swept span is, as far as who frees one object must know. By the epoch he knows whether it
+// is swept: `unswept` has them with what they were before.
+enum Place : uint8_t {
+  kInHand,   // a sweeper's, or who makes a large object's
+  kInCache,  // a cache's slot
+  kInPartial,
+  kInFull,
+};
+void SetPlace(Span* span, Place place) { span->place.store(place, std::memory_order_relaxed); }
+
+// Spans through `next` and `prev`: taken at the front, added at the back.
 class SpanQueue {
  public:
   bool empty() const { return first_ == nullptr; }
   void Push(Span* span) {
     span->next = nullptr;
+    span->prev = last_;
     (last_ != nullptr ? last_->next : first_) = span;
     last_ = span;
     ++size_;
   }
   Span* Pop() {
     Span* span = first_;
-    if (span == nullptr) return nullptr;
-    first_ = span->next;
-    if (first_ == nullptr) last_ = nullptr;
-    span->next = nullptr;
-    --size_;
+    if (span != nullptr) Remove(span);
     return span;
+  }
+  void Remove(Span* span) {
+    (span->prev != nullptr ? span->prev->next : first_) = span->next;
+    (span->next != nullptr ? span->next->prev : last_) = span->prev;
+    span->next = span->prev = nullptr;
+    --size_;
   }
   void TakeAll(SpanQueue& other) {
     if (other.empty()) return;
     (last_ != nullptr ? last_->next : first_) = other.first_;
+    other.first_->prev = last_;
     last_ = other.last_;
     size_ += other.size_;
     other = SpanQueue();
@@ -105,6 +119,7 @@ struct CollectedHeap {
   std::atomic<uint64_t> trigger{UINT64_MAX};
   std::atomic<uint64_t> live_after_mark{0};
   std::atomic<uint64_t> allocated_before{0};  // before since_mark began
+  std::atomic<uint64_t> taken_off{0};         // since_mark, ever, for what was freed one by one
   std::atomic<uint64_t> freed_spans{0};
   std::atomic<uint64_t> spans{0};
   std::atomic<uint64_t> unfiled{0};  // large ones of them that are being cleared
@@ -135,6 +150,7 @@ Span* NewRecord(size_t words) {
   span->remote_offset = static_cast<uint16_t>(Span::RemoteOffset(SpanKindWords(kind)));
   span->words = static_cast<uint8_t>(words);
   span->untouched_word = 0;
+  SetPlace(span, kInHand);
   for (size_t w = 0; w < words; ++w) {
     span->word[w].alloc.store(0, std::memory_order_relaxed);
     span->marks().bits[w].store(0, std::memory_order_relaxed);
@@ -195,7 +211,8 @@ size_t Sweep(Span* span) {
     marks.store(0, std::memory_order_relaxed);
     in_use += std::popcount(reached);
   }
-  span->marks().epoch.store(heap.epoch.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  // release: pairs with the acquire in FreeCollected(), which then sees in whose hand it is.
+  span->marks().epoch.store(heap.epoch.load(std::memory_order_relaxed), std::memory_order_release);
   return in_use;
 }
 
@@ -207,12 +224,20 @@ Span* SweepOne(ShapeState& state, size_t* in_use) {
     span = state.unswept.Pop();
   }
   if (span == nullptr) return nullptr;
+  SetPlace(span, kInHand);
   heap.unswept.fetch_sub(1, std::memory_order_relaxed);
   *in_use = Sweep(span);
   return span;
 }
 
 size_t Capacity(const Span* span) { return span->class_index() == 0 ? 1 : span->klass().objects; }
+
+// Puts a swept span that nobody has in hand into its queue.
+void Put(ShapeState& state, Span* span, size_t in_use) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mu) {
+  const bool partial = in_use < Capacity(span);
+  SetPlace(span, partial ? kInPartial : kInFull);
+  (partial ? state.partial : state.full).Push(span);
+}
 
 // Files a swept span that nobody has in hand.
 void File(ShapeState& state, Span* span, size_t in_use) {
@@ -221,7 +246,16 @@ void File(ShapeState& state, Span* span, size_t in_use) {
     return;
   }
   base::SpinLockHolder hold(state.mu);
-  (in_use < Capacity(span) ? state.partial : state.full).Push(span);
+  Put(state, span, in_use);
+}
+
+// How many objects of a span are in use, or in a cache's hand.
+size_t CountInUse(const Span* span) {
+  size_t in_use = 0;
+  for (size_t w = 0; w < span->words; ++w) {
+    in_use += std::popcount(span->word[w].alloc.load(std::memory_order_relaxed));
+  }
+  return in_use;
 }
 
 // Takes the next word with a free object, from word `from` of the slot's span on.
@@ -261,18 +295,21 @@ bool Refill(CollectedCache* cache, const ObjectShape* shape) {
   if (slot.span != nullptr) {
     if (TakeWord(cache, shape, cache->words[shape->id] + 1)) return true;
     base::SpinLockHolder hold(state.mu);
-    state.full.Push(slot.span);
+    // Of a word before this one an object may have been freed meanwhile (FreeCollected).
+    Put(state, slot.span, CountInUse(slot.span));
     slot.span = nullptr;
   }
   {
     base::SpinLockHolder hold(state.mu);
     slot.span = state.partial.Pop();
+    if (slot.span != nullptr) SetPlace(slot.span, kInCache);
   }
   for (int i = 0; slot.span == nullptr && i < kMostSweptByRefill; ++i) {
     size_t in_use;
     Span* span = SweepOne(state, &in_use);
     if (span == nullptr) break;
     if (in_use < Capacity(span)) {
+      SetPlace(span, kInCache);
       slot.span = span;
     } else {
       File(state, span, in_use);
@@ -283,6 +320,7 @@ bool Refill(CollectedCache* cache, const ObjectShape* shape) {
     SweepSome(kSizeClasses[shape->size_class].pages);
     slot.span = NewSpan(shape, 0);
     if (slot.span == nullptr) return false;
+    SetPlace(slot.span, kInCache);
     slot.span->marks().epoch.store(heap.epoch.load(std::memory_order_relaxed),
                                    std::memory_order_relaxed);
   }
@@ -306,14 +344,10 @@ void Flush(CollectedCache* cache) {
       heap.black_objects.fetch_sub(std::popcount(slot.local), std::memory_order_relaxed);
     }
     slot = Slot();
-    size_t in_use = 0;
-    for (size_t i = 0; i < span->words; ++i) {
-      in_use += std::popcount(span->word[i].alloc.load(std::memory_order_relaxed));
-    }
-    // Also when it is empty: a span goes back by sweeping alone, (6).
+    // Also when it is empty: a span of small objects goes back by sweeping alone, (6).
     ShapeState& state = *heap.shapes[id];
     base::SpinLockHolder hold(state.mu);
-    (in_use < Capacity(span) ? state.partial : state.full).Push(span);
+    Put(state, span, CountInUse(span));
   }
 }
 
@@ -389,7 +423,7 @@ void* AllocateLarge(const ObjectShape* shape, size_t bytes) {
   }
   span->marks().epoch.store(heap.epoch.load(std::memory_order_relaxed), std::memory_order_relaxed);
   span->word[0].alloc.store(1, std::memory_order_release);  // as in TakeWord()
-  state.full.Push(span);
+  Put(state, span, 1);
   heap.unfiled.fetch_sub(1, std::memory_order_relaxed);
   return p;
 }
@@ -511,6 +545,71 @@ void SetCollectedHooks(CollectedHooks hooks) {
   heap.on_trigger.store(hooks.trigger, std::memory_order_release);
 }
 
+bool FreeCollected(const Object& o) {
+  SlowPath no_preempt;  // so no mark begins meanwhile
+  if (heap.black.load(std::memory_order_relaxed)) return false;
+  Span* span = o.span;
+  const ObjectShape* shape = span->shape;
+  const size_t w = o.index / 64;
+  const uint64_t bit = uint64_t{1} << (o.index % 64);
+  const size_t bytes = o.bytes();
+  std::atomic<uint64_t>& alloc = span->word[w].alloc;
+  // Clears the bit. Where a TakeWord or a Sweep that stores the word is under way it may come back:
+  // then the object is nobody's until the next cycle.
+  const auto clear = [&] {
+    base::Poison(reinterpret_cast<void*>(o.base()), bytes);
+    if ((alloc.fetch_and(~bit, std::memory_order_relaxed) & bit) == 0) {
+      base::Fatal("gc: ", base::Hex(o.base()), " was freed twice");
+    }
+    // What was allocated and freed since the last mark does not bring the next one nearer.
+    uint64_t since = heap.since_mark.load(std::memory_order_relaxed);
+    while (since >= bytes && !heap.since_mark.compare_exchange_weak(since, since - bytes,
+                                                                    std::memory_order_relaxed)) {
+    }
+    if (since >= bytes) heap.taken_off.fetch_add(bytes, std::memory_order_relaxed);
+  };
+  ShapeState& state = StateOf(shape);
+  {
+    base::SpinLockHolder hold(state.mu);
+    // acquire: pairs with the release in Sweep().
+    if (span->marks().epoch.load(std::memory_order_acquire) !=
+        heap.epoch.load(std::memory_order_relaxed)) {
+      // Whoever sweeps it frees the object, if he has not looked at the word yet.
+      span->marks().bits[w].fetch_and(~bit, std::memory_order_relaxed);
+      return true;
+    }
+    switch (span->place.load(std::memory_order_relaxed)) {
+      case kInFull:
+        clear();
+        state.full.Remove(span);
+        if (shape->size_class == 0) break;  // of it nothing is left
+        Put(state, span, 0);
+        return true;
+      case kInPartial:
+        clear();
+        return true;
+      case kInCache: {
+        CollectedCache* cache = CurrentCache();
+        Slot& slot = cache->slots[shape->id];
+        if (slot.span != span || cache->words[shape->id] != w) {
+          clear();
+          return true;
+        }
+        // The word in hand: to be given out next.
+        if ((slot.local & bit) != 0) base::Fatal("gc: ", base::Hex(o.base()), " was freed twice");
+        base::Poison(reinterpret_cast<void*>(o.base()), bytes);
+        slot.local |= bit;
+        slot.fresh = 0;
+        return true;
+      }
+      default:
+        return false;  // in the hand of a sweeper, who has counted it
+    }
+  }
+  FreeSpan(span);
+  return true;
+}
+
 bool SweepSome(size_t pages) {
   if (heap.unswept.load(std::memory_order_relaxed) == 0) return false;
   SlowPath no_preempt;
@@ -583,7 +682,8 @@ CollectedStats GetCollectedStats() {
   CollectedStats s;
   s.live_after_mark = heap.live_after_mark.load(std::memory_order_relaxed);
   s.since_mark = heap.since_mark.load(std::memory_order_relaxed);
-  s.allocated_total = heap.allocated_before.load(std::memory_order_relaxed) + s.since_mark;
+  s.allocated_total = heap.allocated_before.load(std::memory_order_relaxed) + s.since_mark +
+                      heap.taken_off.load(std::memory_order_relaxed);
   s.freed_spans = heap.freed_spans.load(std::memory_order_relaxed);
   s.spans = heap.spans.load(std::memory_order_relaxed);
   s.span_bytes = heap.span_bytes.load(std::memory_order_relaxed);

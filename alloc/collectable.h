@@ -37,7 +37,8 @@
 //       swept.
 //   (5) An object in use reads as what its program wrote, else as zero: allocation clears it before
 //       anyone else may see its address, and cannot be stopped in between (no_preempt).
-//   (6) A span is freed by sweeping alone, so none is freed while marking.
+//   (6) A span is freed by sweeping alone, and that of a large object by FreeCollected, which does
+//       nothing while marking: so none is freed while marking.
 #ifndef PLIMSOLL_ALLOC_COLLECTABLE_H_
 #define PLIMSOLL_ALLOC_COLLECTABLE_H_
 
@@ -162,6 +163,12 @@ void SetCollectedHooks(CollectedHooks hooks);
 // An object of `shape` for `bytes`, which reads as zero; nullptr: no memory. Requires: bytes fit
 // the shape's class, or the shape is of large objects.
 void* AllocateCollected(const ObjectShape* shape, size_t bytes);
+
+// Frees one object that nothing points to, before a cycle finds that out. A mutator; the world
+// runs. True: it is free, or will be when its span is swept. False: not now, a mark is running, or
+// its span is just being swept; the next cycle frees it. Ends the process where it sees that the
+// object is free already.
+bool FreeCollected(const Object& o);
 
 // --- The cycle. Who calls these has stopped the world; the exceptions say so.
 

@@ -94,9 +94,10 @@ struct alignas(64) Span {
   uint64_t large_bytes = 0;  // kLarge: what was asked for
   Span* next = nullptr;      // list links: this and prev
   SpanState state = SpanState::kFree;
-  bool zeroed = false;         // when the span was made its pages read as zero
-  uint8_t untouched_word = 0;  // no object of this word or a later one was handed out yet
-  uint32_t object_size = 0;    // its class's; 0: large
+  bool zeroed = false;            // when the span was made its pages read as zero
+  uint8_t untouched_word = 0;     // no object of this word or a later one was handed out yet
+  std::atomic<uint8_t> place{0};  // kCollected: collectable.cc's
+  uint32_t object_size = 0;       // its class's; 0: large
 
   // Line 1, written by the owner.
   alignas(64) uint32_t live = 0;  // by (1)

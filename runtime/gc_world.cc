@@ -121,6 +121,11 @@ class GoWorld final : public gc::World {
     }
   }
 
+  bool IsMutator() override {
+    const sched::MHead* m = sched::CurrentMHead();
+    return m != nullptr && m->p != nullptr;
+  }
+
   void NeedCache() override {
     alloc::CollectedCache* cache = alloc::NewCollectedCache();
     if (cache == nullptr) base::Fatal("gc: no memory for a thread's cache");
@@ -162,6 +167,8 @@ class GoWorld final : public gc::World {
       ageing.store(false, std::memory_order_release);
     }
   }
+
+  bool BeginCleanups(void (*fn)()) override { return TryGo(fn, {.label = "gc cleanups"}); }
 
   bool StartHelper(void* (*fn)(void*)) override { return sched::StartOwnThread(fn); }
 

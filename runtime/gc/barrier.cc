@@ -94,6 +94,10 @@ void Kept(uintptr_t p) {
   note_count.fetch_add(1, std::memory_order_relaxed);
 }
 
+void ShadeTaken(uintptr_t p) {
+  if (Marking()) Shade(p);
+}
+
 void OpenBarrier() {
   for (Shard& shard : shards.each) {
     base::SpinLockHolder hold(shard.mu);

@@ -55,6 +55,10 @@ template <typename Word>
 // mark bits, that one sets them by plain stores.
 void Kept(uintptr_t p);
 
+// `p` was taken from where no mark looks, as a weak pointer's cell: a mark that runs will reach it.
+// Requires: the caller is a goroutine, and since before it took `p` it has preemption off.
+void ShadeTaken(uintptr_t p);
+
 // --- For the collector.
 
 // Begins to take what is shaded; nothing is left of the mark before. The world is stopped.

@@ -20,6 +20,7 @@
 #include "plimsoll/runtime/gc/testing/fake_world.h"
 #include "plimsoll/runtime/gc/vector.h"
 #include "plimsoll/runtime/gc/visitor.h"
+#include "plimsoll/runtime/gc/weak.h"
 
 namespace plimsoll::gc {
 namespace {
@@ -61,6 +62,7 @@ class Mutator {
     for (int i = 0; i < 200; ++i) Add(Chain(4));
     traced_ = make<Stack>();
     map_ = make<hash_map<Ptr<Node>, Ptr<Node>>>();
+    weaks_ = make<vector<Weak<Node>>>();
     world.beside = [this] {
       for (int i = 0; i < 3; ++i) Act();
     };
@@ -112,7 +114,7 @@ class Mutator {
       frame_[i] = Word(roots_[random_() % roots_.size()].get());
       return;
     }
-    switch (random_() % 11) {
+    switch (random_() % 13) {
       case 0:  // take the only pointer to what hangs there
         frame_[Any()] = Word(n->left);
         n->left = nullptr;
@@ -158,6 +160,13 @@ class Mutator {
           map_->erase(n);
         }
         break;
+      case 11:
+        if (weaks_->size() > 40) weaks_->clear();
+        weaks_->push_back(Weak<Node>(n));
+        break;
+      case 12:  // maybe the only pointer to it
+        if (!weaks_->empty()) frame_[Any()] = Word((*weaks_)[random_() % weaks_->size()].lock());
+        break;
     }
   }
 
@@ -184,6 +193,7 @@ class Mutator {
   std::vector<Root<Node>> roots_;
   Root<Stack> traced_;
   Root<hash_map<Ptr<Node>, Ptr<Node>>> map_;
+  Root<vector<Weak<Node>>> weaks_;
 };
 
 TEST(BesideTest, NothingIsLostWhateverTheProgramDoesMeanwhile) {
@@ -218,7 +228,7 @@ TEST_P(EachFaultTest, IsToldOf) {
 
 INSTANTIATE_TEST_SUITE_P(, EachFaultTest,
                          testing::Range(static_cast<int>(internal::kFirstBeside),
-                                        static_cast<int>(Fault::kCount)),
+                                        static_cast<int>(internal::kFirstAfter)),
                          [](const auto& info) {
                            return std::string(internal::FaultName(static_cast<Fault>(info.param)));
                          });

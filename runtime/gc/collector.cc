@@ -5,9 +5,13 @@
 #include <cstdio>
 #include <string_view>
 
+#include "absl/base/thread_annotations.h"
 #include "plimsoll/alloc/base/check.h"
 #include "plimsoll/alloc/base/raw_log.h"
+#include "plimsoll/alloc/base/spin_lock.h"
+#include "plimsoll/alloc/cache_slot.h"
 #include "plimsoll/alloc/collectable.h"
+#include "plimsoll/runtime/gc/afterlife.h"
 #include "plimsoll/runtime/gc/barrier.h"
 #include "plimsoll/runtime/gc/crew.h"
 #include "plimsoll/runtime/gc/fault.h"
@@ -27,6 +31,8 @@ constexpr uint64_t kLeastHeap = 4 << 20;
 // in percent: a heap that is at its limit must not collect for ever. (10 was tried: with 51 MiB
 // live in a container of 64 the heap's overhead and the runtime's own 9 MiB did not fit beside it.)
 constexpr uint64_t kLeastGoGc = 5;
+// Where the limit leaves less than so much of it the program is told.
+constexpr uint64_t kPressureGoGc = 10;
 
 constexpr size_t kPauses = 1024;
 
@@ -52,7 +58,16 @@ struct Collector {
   std::atomic<World*> world{nullptr};
   std::atomic<int> gogc{100};
   std::atomic<uint64_t> heap_limit{UINT64_MAX};
-  std::atomic<uint64_t> taken{0};
+  std::atomic<Pressure> pressure{Pressure::kNone};
+
+  base::SpinLock plan_mu;  // a leaf; with preemption off. Also in a stopped world.
+  // Memory outside of the heap that the program has told of; and the least of it since the mark, as
+  // far as is known what is kept: what the dead held goes when their cleanups have run.
+  int64_t external ABSL_GUARDED_BY(plan_mu) = 0;
+  int64_t external_kept ABSL_GUARDED_BY(plan_mu) = 0;
+  uint64_t live ABSL_GUARDED_BY(plan_mu) = 0;              // bytes, by the last mark
+  uint64_t taken ABSL_GUARDED_BY(plan_mu) = 0;             // see PlanTrigger()
+  uint64_t trigger ABSL_GUARDED_BY(plan_mu) = UINT64_MAX;  // bytes since the mark
   bool trace = false;
   bool checkmark = false;
   bool verify = false;
@@ -71,8 +86,8 @@ struct Collector {
   std::atomic<Phase> phase{Phase::kOff};  // changed in a stopped world
   std::atomic<bool> ending{false};        // who holds it ends the mark
   Beside mark;
-  std::atomic<uint64_t> room{0};  // bytes from the last mark to the goal
-  uint64_t allocated_beside = 0;  // bytes, while the last mark went on; by who holds `running`
+  std::atomic<uint64_t> room{0};              // bytes from the last mark to the goal
+  std::atomic<uint64_t> allocated_beside{0};  // bytes, while the last mark went on
   std::atomic<int64_t> background_ns{0};
   std::atomic<int64_t> idle_ns{0};
   std::atomic<int64_t> assist_ns{0};
@@ -111,26 +126,56 @@ bool MarksBeside() {
 // What may be allocated until the next cycle begins, by GOGC and the limit. `taken` is what the
 // heap's spans took beyond their objects when it was marked: pieces too small for what is asked of
 // them.
-uint64_t PlanTrigger(uint64_t live, uint64_t taken) {
+uint64_t PlanTrigger(uint64_t live, uint64_t taken) ABSL_EXCLUSIVE_LOCKS_REQUIRED(gc.plan_mu) {
   const int gogc = gc.gogc.load(std::memory_order_relaxed);
+  const auto external = static_cast<uint64_t>(gc.external);
+  const auto kept = static_cast<uint64_t>(gc.external_kept);
   uint64_t room = UINT64_MAX;
   if (gogc >= 0) {
     const auto percent = static_cast<uint64_t>(gogc);
-    room = std::max(live / 100 * percent, kLeastHeap * percent / 100);
+    room = std::max((live + kept) / 100 * percent, kLeastHeap * percent / 100);
   }
   const uint64_t limit = gc.heap_limit.load(std::memory_order_relaxed);
+  Pressure pressure = Pressure::kNone;
   if (limit != UINT64_MAX) {
     const uint64_t used = live + taken;
     const uint64_t left = limit > used ? limit - used : 0;
-    room = std::min(room, std::max({left, live / 100 * kLeastGoGc, uint64_t{256} << 10}));
+    const uint64_t least = std::max(live / 100 * kLeastGoGc, uint64_t{256} << 10);
+    if (left < least) {
+      pressure = Pressure::kCritical;
+    } else if (left < live / 100 * kPressureGoGc && left < room) {
+      pressure = Pressure::kHigh;
+    }
+    room = std::min(room, std::max(left, least));
   }
+  gc.pressure.store(pressure, std::memory_order_relaxed);
+  // Memory outside of the heap that came since the mark, or since some was given back, is as if it
+  // were allocated.
+  if (room != UINT64_MAX) room -= std::min(room, external - kept);
   gc.goal.store(room == UINT64_MAX ? UINT64_MAX : live + room, std::memory_order_relaxed);
   gc.room.store(room, std::memory_order_relaxed);
   if (room == UINT64_MAX || !MarksBeside()) return room;
   // A mark begins before its goal, so that what is allocated meanwhile has room: a quarter more
   // than last time. Go's bounds: not before 0.7 of the way, not after 0.95.
-  const uint64_t ahead = gc.allocated_beside + gc.allocated_beside / 4;
+  const uint64_t beside = gc.allocated_beside.load(std::memory_order_relaxed);
+  const uint64_t ahead = beside + beside / 4;
   return room - std::clamp(ahead, room / 20, room / 10 * 3);
+}
+
+// After a mark, in its stopped world.
+void Plan(uint64_t live, uint64_t taken) {
+  base::SpinLockHolder hold(gc.plan_mu);
+  gc.external_kept = gc.external;
+  gc.live = live;
+  gc.taken = taken;
+  gc.trigger = PlanTrigger(live, taken);
+  alloc::SetTrigger(gc.trigger);
+}
+
+// Without a mark: something else has changed.
+void Replan() ABSL_EXCLUSIVE_LOCKS_REQUIRED(gc.plan_mu) {
+  gc.trigger = PlanTrigger(gc.live, gc.taken);
+  alloc::SetTrigger(gc.trigger);
 }
 
 // What one cycle hands from frame to frame.
@@ -201,6 +246,11 @@ void SetOneMark(bool marked) {
       &search);
 }
 
+void Verify() {
+  internal::VerifyHeap();
+  internal::VerifyAfterlife();
+}
+
 void MarkAll(Cycle& cycle) {
   alloc::BeginMark();
   if (gc.fault == Fault::kStaleMark) SetOneMark(true);
@@ -235,10 +285,11 @@ void MarkAll(Cycle& cycle) {
   }
   if (gc.fault == Fault::kFreeMarked) SetOneMark(false);
   if (gc.checkmark) internal::CheckMarks(&VisitAllRoots, &cycle);
-  if (gc.verify) internal::VerifyHeap();
-  cycle.live_bytes = marked.bytes;
-  cycle.live_objects = marked.objects;
-  alloc::EndMark(marked.bytes);
+  const internal::Judged judged = internal::Judge(/*search=*/true, gc.verify);
+  if (gc.verify) Verify();
+  cycle.live_bytes = marked.bytes + judged.bytes;
+  cycle.live_objects = marked.objects + judged.objects;
+  alloc::EndMark(cycle.live_bytes);
 }
 
 // Runs f with every callee-saved register on the stack, at or above the address it is given. Others
@@ -317,10 +368,20 @@ void Prepare(World& world) {
   gc.heap_limit.store(world.HeapLimit(alloc::GetCollectedStats().held), std::memory_order_relaxed);
 }
 
+void Tell(World& world, Pressure pressure) {
+  if (internal::NotePressure(pressure) && !world.BeginCleanups(&internal::TellPressure)) {
+    internal::PressureUntold();
+  }
+}
+
 void EndCycle(World& world, uint64_t number, bool forced) {
   if (forced) gc.forced.fetch_add(1, std::memory_order_relaxed);
   gc.ended.store(number, std::memory_order_release);
   gc.running.store(false, std::memory_order_release);  // pairs with TryBegin()
+  // Also where those that a cycle before left are not done: one of them may block for long. Without
+  // a goroutine the next cycle tries again.
+  if (internal::HasQueued()) (void)world.BeginCleanups(&internal::RunQueued);
+  Tell(world, gc.pressure.load(std::memory_order_relaxed));
   world.Sweep();
 }
 
@@ -339,8 +400,7 @@ void RunStopped(bool forced) {
   Cycle cycle{&world, before};
   SpillAnd(cycle, &MarkAll);
   const uint64_t taken = s.span_bytes > before ? s.span_bytes - before : 0;
-  gc.taken.store(taken, std::memory_order_relaxed);
-  alloc::SetTrigger(PlanTrigger(cycle.live_bytes, taken));
+  Plan(cycle.live_bytes, taken);
   gc.live_objects.store(cycle.live_objects, std::memory_order_relaxed);
   const int64_t t2 = world.NowNanos();
   CountPause(t0, t1, t2);
@@ -477,6 +537,7 @@ bool TryEndMark() {
     return false;
   }
   const Beside mark = gc.mark;
+  internal::FindCandidates();
   constexpr size_t kBudget = 256 << 10;
   for (int attempt = 0;; ++attempt) {
     const int64_t t0 = world.NowNanos();
@@ -495,7 +556,6 @@ bool TryEndMark() {
     alloc::FlushCaches();
     const uint64_t allocated = alloc::BytesSinceMark() - mark.since_mark;
     const internal::Shaded shaded = internal::ShadedTotal();
-    const uint64_t live = gc.crew.marked_bytes() + shaded.bytes + allocated;
     if (gc.checkmark) {
       internal::CheckSnapshot();
       internal::CheckMarks(
@@ -508,14 +568,16 @@ bool TryEndMark() {
           },
           nullptr);
     }
-    if (gc.verify) internal::VerifyHeap();
-    gc.live_objects.store(gc.crew.marked_objects() + shaded.objects + alloc::BlackObjects(),
-                          std::memory_order_relaxed);
+    const internal::Judged judged = internal::Judge(/*search=*/false, gc.verify);
+    if (gc.verify) Verify();
+    const uint64_t live = gc.crew.marked_bytes() + shaded.bytes + allocated + judged.bytes;
+    gc.live_objects.store(
+        gc.crew.marked_objects() + shaded.objects + alloc::BlackObjects() + judged.objects,
+        std::memory_order_relaxed);
     alloc::EndMark(live);
     alloc::SetAllocateBlack(false);
-    gc.allocated_beside = allocated;
-    gc.taken.store(mark.taken, std::memory_order_relaxed);
-    alloc::SetTrigger(PlanTrigger(live, mark.taken));
+    gc.allocated_beside.store(allocated, std::memory_order_relaxed);
+    Plan(live, mark.taken);
     gc.phase.store(Phase::kOff, std::memory_order_release);
     const int64_t t2 = world.NowNanos();
     CountPause(t0, t1, t2);
@@ -621,7 +683,7 @@ void Start(World& world, const Options& options) {
   gc.step_bytes = options.step_bytes;
   gc.share_from = options.share_from;
   if (options.fault != nullptr) {
-    gc.fault = internal::FaultByName(options.fault);
+    internal::SetFault(internal::FaultByName(options.fault));
     PLIMSOLL_CHECK(gc.fault != Fault::kNone, "gcfault=", base::Quoted{options.fault},
                    " is no fault");
   }
@@ -630,7 +692,8 @@ void Start(World& world, const Options& options) {
   alloc::SetCollectedHooks({.check = [] { TheWorld().CheckMutator(); },
                             .need_cache = [] { TheWorld().NeedCache(); },
                             .trigger = &OnTrigger});
-  alloc::SetTrigger(PlanTrigger(0, 0));
+  alloc::SlowPath no_preempt;
+  Plan(0, 0);
 }
 
 void Collect() {
@@ -649,10 +712,62 @@ void Collect() {
   }
 }
 
+void external_bytes(int64_t change) {
+  World& world = TheWorld();
+  {
+    alloc::SlowPath no_preempt;
+    base::SpinLockHolder hold(gc.plan_mu);
+    gc.external += change;
+    if (gc.external < 0) {
+      base::Fatal("gc: external_bytes: ", -gc.external,
+                  " bytes were taken back that nobody told of");
+    }
+    gc.external_kept = std::min(gc.external_kept, gc.external);
+    Replan();
+    if (change <= 0 || alloc::BytesSinceMark() < gc.trigger) return;
+  }
+  // Where it cannot begin a cycle the next allocation does.
+  if (world.IsMutator()) OnTrigger(0);
+}
+
+bool free_now(const void* p) {
+  if (p == nullptr) return false;
+  World& world = TheWorld();
+  world.CheckMutator();
+  const auto address = reinterpret_cast<uintptr_t>(p);
+  alloc::Object o;
+  if (!alloc::FindObject(address, &o)) {
+    base::Fatal("gc: free_now of ", base::Hex(p),
+                ", which is no object of the collected heap, or was freed");
+  }
+  if (o.base() != address) {
+    base::Fatal("gc: free_now of ", base::Hex(p), ", which is within the object at ",
+                base::Hex(o.base()));
+  }
+  if (internal::HasAfterlife(address)) return false;
+  if (gc.verify) {
+    struct None final : RangeSink {
+      void Scan(uintptr_t, uintptr_t) override {}
+    } none;
+    alloc::SlowPath no_preempt;
+    internal::VisitRoots(
+        [](uintptr_t word, void* object) {
+          alloc::Object held;
+          if (alloc::FindObject(word, &held) && held == *static_cast<alloc::Object*>(object)) {
+            base::Fatal("gc: free_now of ", base::Hex(held.base()),
+                        ", which a gc::Root or gc::Global holds");
+          }
+        },
+        &o, none);
+  }
+  return alloc::FreeCollected(o);
+}
+
 int SetGoGc(int percent) {
   const int old = gc.gogc.exchange(percent, std::memory_order_relaxed);
-  alloc::SetTrigger(PlanTrigger(alloc::GetCollectedStats().live_after_mark,
-                                gc.taken.load(std::memory_order_relaxed)));
+  alloc::SlowPath no_preempt;
+  base::SpinLockHolder hold(gc.plan_mu);
+  Replan();
   return old;
 }
 
@@ -678,6 +793,19 @@ Stats GetStats() {
   s.idle_ns = gc.idle_ns.load(std::memory_order_relaxed);
   s.assist_ns = gc.assist_ns.load(std::memory_order_relaxed);
   s.restarts = gc.restarts.load(std::memory_order_relaxed);
+  s.pressure = gc.pressure.load(std::memory_order_relaxed);
+  {
+    alloc::SlowPath no_preempt;
+    base::SpinLockHolder hold(gc.plan_mu);
+    s.external_bytes = static_cast<uint64_t>(gc.external);
+  }
+  const internal::AfterlifeStats afterlife = internal::GetAfterlifeStats();
+  s.weak = afterlife.weak;
+  s.cleanups = afterlife.cleanups;
+  s.finalized = afterlife.destructors;
+  s.queued = afterlife.queued;
+  s.run = afterlife.done;
+  s.resurrected = afterlife.resurrected;
   return s;
 }
 
@@ -692,7 +820,20 @@ size_t RecentPauses(int64_t* ns, size_t n) {
 
 namespace internal {
 
-void SetFault(Fault fault) { gc.fault = fault; }
+void LastResort() {
+  Tell(TheWorld(), Pressure::kCritical);
+  Collect();
+  while (alloc::SweepSome(SIZE_MAX)) {
+  }
+}
+
+void SetFault(Fault fault) {
+  gc.fault = fault;
+  SetAfterlifeFault(fault == Fault::kWeakNotShaded      ? AfterlifeFault::kNotShaded
+                    : fault == Fault::kWeakNotForgotten ? AfterlifeFault::kNotForgotten
+                    : fault == Fault::kDeadNotNulled    ? AfterlifeFault::kNotNulled
+                                                        : AfterlifeFault::kNone);
+}
 
 namespace {
 

@@ -22,6 +22,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "plimsoll/runtime/gc/pressure.h"
 #include "plimsoll/runtime/gc/world.h"
 
 namespace plimsoll::gc {
@@ -48,6 +49,14 @@ void Collect();
 // Changes GOGC; returns what it was.
 int SetGoGc(int percent);
 
+// Tells of `change` bytes of memory outside the heap (malloc's, a mapping, a GPU's) that collected
+// objects hold, and that goes when they do: more when it is taken, less when it is given back, by a
+// destructor or a cleanup as a rule. It counts as live memory and as allocation do: a cycle comes
+// by GOGC percent of both. The memory limit is measured, and sees it anyway. Threads: any; on a
+// goroutine it may begin a cycle, or mark, as gc::make does. Misuse:  less than nothing in all is
+// the end of the process.
+void external_bytes(int64_t change);
+
 struct Stats {
   uint64_t cycles = 0;
   uint64_t forced = 0;      // of them by Collect()
@@ -69,7 +78,16 @@ struct Stats {
   int64_t background_ns = 0;
   int64_t idle_ns = 0;
   int64_t assist_ns = 0;
-  uint64_t restarts = 0;  // ends that found more to mark
+  uint64_t restarts = 0;                // ends that found more to mark
+  Pressure pressure = Pressure::kNone;  // as the last cycle found it
+  uint64_t external_bytes = 0;          // as the program has told
+  // Weak pointers, cleanups and finalized objects (weak.h, cleanup.h, finalized.h):
+  uint64_t weak = 0;         // addresses that a Weak was made of, and whose object is there
+  uint64_t cleanups = 0;     // that wait for their object to go
+  uint64_t finalized = 0;    // objects whose destructor has not been due yet
+  uint64_t queued = 0;       // cleanups and destructors that are due, or running
+  uint64_t run = 0;          // that have run, ever
+  uint64_t resurrected = 0;  // objects that were reachable after their destructor, ever
 };
 Stats GetStats();
 
@@ -77,8 +95,26 @@ Stats GetStats();
 // the program, or more where the end was tried again. At most `n`. Returns how many.
 size_t RecentPauses(int64_t* ns, size_t n);
 
-// The compiler keeps `p` alive up to here.
+// The compiler keeps `p`, and with it what it points to, up to here: from a stack a pointer is gone
+// after its last use, also where the object's destructor or a cleanup ends what is still in use.
 inline void keep_alive(const void* p) { asm volatile("" : : "r"(p) : "memory"); }
+
+// Frees the object that starts at `p`, now, instead of in the next cycle: what was large and for a
+// moment. The caller knows that nothing points to it any more, on any stack or in any object. True:
+// it is free. False, and nothing happened: a mark is running, or the object has Weak pointers,
+// cleanups or a destructor, or its memory is just being swept; the next cycle does it. Null: false.
+// Threads: goroutines, not within a BlockingCall.
+// Misuse:  what is no collected object, or is within one, or was freed: the end of the process. A
+//          pointer that is left: in an object it is found by PLIMSOLL_DEBUG=verify=1 in the next
+//          cycle, in a Root or Global here, with verify=1; on a stack by ASan.
+bool free_now(const void* p);
+
+namespace internal {
+
+// What is done before the process ends for lack of memory: pressure is told, a whole cycle.
+void LastResort();
+
+}  // namespace internal
 
 }  // namespace plimsoll::gc
 

@@ -61,20 +61,29 @@ namespace internal {
 
 inline constexpr size_t kWord = sizeof(void*);
 
-// Sets a bit for each word that may hold a pointer.
+// Sets a bit for each word that may hold a pointer; and, where `counts` are asked for, one for each
+// that means nothing when the pointer before it is null.
 class MaskSink {
  public:
-  constexpr explicit MaskSink(uint64_t* mask) : mask_(mask) {}
+  constexpr explicit MaskSink(uint64_t* mask, uint64_t* counts = nullptr)
+      : mask_(mask), counts_(counts) {}
   // A field of type F at `offset` from where the sink stands.
   template <typename F>
   constexpr void Field(size_t offset);
-  constexpr void Word(size_t offset) {
-    const size_t word = (base_ + offset) / kWord;
-    mask_[word / 64] |= uint64_t{1} << (word % 64);
+  constexpr void Word(size_t offset) { Set(mask_, offset); }
+  // The length of what the pointer before it leads to.
+  constexpr void Count(size_t offset) {
+    if (counts_ != nullptr) Set(counts_, offset);
   }
 
  private:
+  constexpr void Set(uint64_t* bits, size_t offset) const {
+    const size_t word = (base_ + offset) / kWord;
+    bits[word / 64] |= uint64_t{1} << (word % 64);
+  }
+
   uint64_t* mask_;
+  uint64_t* counts_;
   size_t base_ = 0;
 };
 
@@ -98,6 +107,13 @@ struct Access {
   template <typename T>
   static constexpr void Describe(MaskSink& sink) {
     T::GcDescribe(sink);
+  }
+  // Whether the type says which of its words are lengths: `static constexpr void GcCounts(sink)`.
+  template <typename T>
+  static constexpr bool kHasCounts = requires(MaskSink& sink) { T::GcCounts(sink); };
+  template <typename T>
+  static constexpr void Counts(MaskSink& sink) {
+    T::GcCounts(sink);
   }
   template <typename T>
   static void Trace(const T& object, Visitor& visitor) {
@@ -178,6 +194,9 @@ constexpr void MaskSink::Field(size_t offset) {
     MaskSink at = *this;
     at.base_ = base_ + offset;
     D::Describe(at);
+    if constexpr (Access::kHasCounts<std::remove_cv_t<F>>) {
+      Access::Counts<std::remove_cv_t<F>>(at);
+    }
   }
 }
 
@@ -193,6 +212,17 @@ constexpr auto MakeMask() {
 }
 template <typename T>
 inline constexpr auto kMask = MakeMask<T>();
+
+// The words of a T that are lengths: see MaskSink::Count.
+template <typename T>
+constexpr auto MakeCounts() {
+  std::array<uint64_t, (kWordsOf<T> + 63) / 64> mask{}, counts{};
+  MaskSink sink(mask.data(), counts.data());
+  sink.Field<T>(0);
+  return counts;
+}
+template <typename T>
+inline constexpr auto kCounts = MakeCounts<T>();
 
 template <typename T>
 constexpr bool HasPointers() {

@@ -32,6 +32,9 @@ constexpr std::string_view kNames[] = {
     "shaded_not_scanned",
     "allocates_white",
     "interrupted_missed",
+    "weak_not_shaded",
+    "weak_not_forgotten",
+    "dead_not_nulled",
 };
 static_assert(sizeof(kNames) / sizeof(kNames[0]) == static_cast<size_t>(Fault::kCount));
 

@@ -41,10 +41,15 @@ enum class Fault : uint8_t {
   kShadedNotScanned,   // what the barrier marks is not scanned
   kAllocatesWhite,     // what is allocated meanwhile is not marked
   kInterruptedMissed,  // at the start what an interrupted barrier is to overwrite is not followed
+  // In what comes after a mark (afterlife.h), beside a program or not:
+  kWeakNotShaded,     // what a weak pointer gives out is not shaded
+  kWeakNotForgotten,  // a weak pointer keeps the address of what is dead
+  kDeadNotNulled,     // a destructor sees dead objects
   kCount,
 };
 
 inline constexpr Fault kFirstBeside = Fault::kNoBarrier;
+inline constexpr Fault kFirstAfter = Fault::kWeakNotShaded;
 
 std::string_view FaultName(Fault fault);
 // The fault of the cycles to come: for tests.

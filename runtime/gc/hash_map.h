@@ -158,6 +158,9 @@ class hash_map {
     }
   }
 
+  static constexpr void GcCounts(internal::MaskSink& sink) {
+    sink.Count(offsetof(hash_map, size_));
+  }
   GC_FIELDS(hash_map, entries_, index_);
 
   vector<entry> entries_;

@@ -13,9 +13,7 @@ const alloc::ObjectShape* FindShape(ShapeSlot& slot, const alloc::Layout& layout
 }
 
 void* AllocateOrDie(const alloc::ObjectShape* shape, size_t bytes) {
-  Collect();
-  while (alloc::SweepSome(SIZE_MAX)) {
-  }
+  LastResort();
   if (void* p = alloc::AllocateCollected(shape, bytes)) return p;
   base::Fatal("runtime: out of memory: cannot allocate ", bytes, "-byte block (",
               GetStats().span_bytes, " in use)");

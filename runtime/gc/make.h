@@ -6,11 +6,13 @@
 //
 // Contents:  memory reads as zero before the constructor runs.
 // Alignment: 16 bytes; an object of 2^n bytes, up to 8192, to 2^n. Greater alignments do not
-// compile. Destructors: none is run: a type with one does not compile. Memory:    there is none: a
-// full cycle, then the end: "fatal error: runtime: out of memory…". A
+//            compile.
+// Destructors: none is run: a type with one does not compile (finalized.h is for those).
+// Memory:    there is none: a full cycle, then the end: "fatal error: runtime: out of memory…". A
 //            length that no memory could hold panics with Go's text.
 // Threads:   goroutines, not within a BlockingCall; foreign threads use gc::Root on what they are
-// given. Misuse:    not for signal handlers, nor in a constructor of a static.
+//            given.
+// Misuse:    not for signal handlers, nor in a constructor of a static.
 #ifndef PLIMSOLL_RUNTIME_GC_MAKE_H_
 #define PLIMSOLL_RUNTIME_GC_MAKE_H_
 
@@ -43,13 +45,17 @@ template <typename T>
 inline constexpr alloc::Layout kLayout = MakeLayout<T>();
 
 template <typename T>
-constexpr void CheckType() {
+constexpr void CheckMap() {
   static_assert(Described<T> || std::is_pointer_v<T>,
                 "the type has no pointer map: give it GC_FIELDS, GC_NOSCAN or GC_TRACED");
-  static_assert(std::is_trivially_destructible_v<T>,
-                "collected types are never destroyed: use gc:: types for members, or hold what has "
-                "a destructor outside");
   static_assert(alignof(T) <= 16, "collected objects are aligned to 16 bytes");
+}
+template <typename T>
+constexpr void CheckType() {
+  CheckMap<T>();
+  static_assert(std::is_trivially_destructible_v<T>,
+                "collected types are never destroyed: use gc:: types for members, gc::finalized<T> "
+                "for what must be destroyed, or hold what has a destructor outside");
 }
 
 [[gnu::always_inline]] inline void* Allocate(ShapeSlot& slot, const alloc::Layout& layout,
@@ -70,6 +76,16 @@ inline constinit ShapeSlot one_slot{nullptr};
 // By size class: arrays of every length.
 template <typename T>
 inline constinit ShapeSlot array_slots[alloc::kClassCount] = {};
+
+// A T at `p`: by its constructor, or as the members of an aggregate.
+template <typename T, typename... Args>
+T* Construct(void* p, Args&&... args) {
+  if constexpr (std::is_constructible_v<T, Args...>) {
+    return ::new (p) T(std::forward<Args>(args)...);
+  } else {
+    return ::new (p) T{std::forward<Args>(args)...};
+  }
+}
 
 inline size_t ClassOrLarge(size_t bytes) {
   return bytes <= alloc::kMaxSmall ? alloc::ClassOf(bytes) : 0;
@@ -93,11 +109,7 @@ template <typename T, typename... Args>
 [[nodiscard]] T* make(Args&&... args) {
   internal::CheckType<T>();
   void* p = internal::Allocate(internal::one_slot<T>, internal::kLayout<T>, sizeof(T));
-  if constexpr (std::is_constructible_v<T, Args...>) {
-    return ::new (p) T(std::forward<Args>(args)...);
-  } else {
-    return ::new (p) T{std::forward<Args>(args)...};
-  }
+  return internal::Construct<T>(p, std::forward<Args>(args)...);
 }
 
 template <typename T>

@@ -3,6 +3,8 @@
 #include <string>
 #include <vector>
 
+#include "plimsoll/runtime/gc/cleanup.h"
+#include "plimsoll/runtime/gc/finalized.h"
 #include "plimsoll/runtime/gc/make.h"
 #include "plimsoll/runtime/gc/string.h"
 #include "plimsoll/runtime/gc/vector.h"
@@ -83,8 +85,26 @@ struct alignas(64) Bad {
   GC_NOSCAN(Bad);
 };
 void Use() { (void)gc::make<Bad>(); }
+#elif CASE == 13  // a GC_TRACED type cannot be finalized
+struct Bad {
+  gc::Ptr<Good> good;
+  ~Bad() {}
+  void gc_trace(gc::Visitor& v) const { v.visit(good); }
+  GC_TRACED(Bad);
+};
+void Use() { (void)gc::finalized<Bad>(); }
+#elif CASE == 14  // the type has no destructor: use gc::make
+void Use() { (void)gc::finalized<Good>(); }
+#elif CASE == 15  // the function of a cleanup is called with its arguments
+void Use() {
+  gc::cleanup(gc::make<Good>(), [](int) {}, "text");
+}
+#elif CASE == 16  // the type has no pointer map
+void Use() { (void)gc::finalized<std::string>("x"); }
 #else
 void Use() {
+  (void)gc::finalized<Destroyed>();
+  gc::cleanup(gc::make<Good>(), [](int) {}, 1);
   (void)gc::make<Good>();
   (void)gc::make<Traced>();
   (void)gc::make_array<gc::Ptr<Good>>(3);

@@ -91,6 +91,10 @@ class slice {
     if (cap > 0) data_ = make_array<T>(cap);
   }
 
+  static constexpr void GcCounts(internal::MaskSink& sink) {
+    sink.Count(offsetof(slice, len_));
+    sink.Count(offsetof(slice, cap_));
+  }
   GC_FIELDS(slice, data_);
 
   Ptr<T> data_;

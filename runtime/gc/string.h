@@ -78,6 +78,7 @@ class string {
   friend auto operator<=>(const string& a, const string& b) { return a.view() <=> b.view(); }
 
  private:
+  static constexpr void GcCounts(internal::MaskSink& sink) { sink.Count(offsetof(string, size_)); }
   GC_FIELDS(string, data_);
 
   Ptr<const char> data_;

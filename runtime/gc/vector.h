@@ -192,6 +192,10 @@ class vector {
     capacity_ = n;
   }
 
+  static constexpr void GcCounts(internal::MaskSink& sink) {
+    sink.Count(offsetof(vector, size_));
+    sink.Count(offsetof(vector, capacity_));
+  }
   GC_FIELDS(vector, data_);
 
   Ptr<T> data_;

@@ -47,6 +47,9 @@ class World {
   // Ends the process where the caller may not touch collected memory: it could not be stopped.
   virtual void CheckMutator() = 0;
 
+  // Whether the caller may: false where CheckMutator would end the process.
+  virtual bool IsMutator() = 0;
+
   // Gives the calling thread a CollectedCache (alloc/collectable.h).
   virtual void NeedCache() = 0;
 
@@ -65,6 +68,10 @@ class World {
 
   // There is sweeping to do: calls alloc::SweepSome from time to time until it answers false.
   virtual void Sweep() = 0;
+
+  // Runs fn, which calls functions of the program's (cleanups, destructors, listeners of pressure),
+  // on a mutator that nobody waits for. False: there is none to be had.
+  virtual bool BeginCleanups(void (*fn)()) = 0;
 
   // Makes a thread that runs fn for ever, is no mutator and is never stopped: it marks while the
   // world is. False: there is none to be had. Called while the world runs.

@@ -16,6 +16,10 @@
 
 #include "plimsoll/runtime/chan/channel.h"
 #include "plimsoll/runtime/chan/select.h"
+#include "plimsoll/runtime/gc/cleanup.h"
+#include "plimsoll/runtime/gc/collector.h"
+#include "plimsoll/runtime/gc/finalized.h"
+#include "plimsoll/runtime/gc/make.h"
 #include "plimsoll/runtime/go.h"
 #include "plimsoll/runtime/net/address.h"
 #include "plimsoll/runtime/net/listener.h"
@@ -31,6 +35,17 @@ namespace {
 
 using plimsoll::Channel;
 using plimsoll::Go;
+
+struct Collected {
+  int64_t words[2];
+  GC_NOSCAN(Collected);
+};
+__attribute__((noinline)) void Boom() { throw std::runtime_error("boom"); }
+struct Throws {
+  int64_t words[2];
+  GC_NOSCAN(Throws);
+  ~Throws() { Boom(); }  // it is noexcept: the end, all the same
+};
 
 __attribute__((noinline)) int Recurse(int n) {
   volatile char room[200];
@@ -219,6 +234,23 @@ void Run(const std::string& what) {
       Spin(&spins[1]);
     });
     QuitWhenBothSpin();
+  } else if (what == "cleanup" || what == "destructor") {
+    // The object is on the stack of a goroutine that has ended when the cycle looks.
+    Channel<int> made;
+    Go([what, made] {
+      if (what == "cleanup") {
+        plimsoll::gc::cleanup(plimsoll::gc::make<Collected>(),
+                              [] { throw std::runtime_error("boom"); });
+      } else {
+        (void)plimsoll::gc::finalized<Throws>();
+      }
+      made.Close();
+    });
+    (void)made.Recv();
+    for (int i = 0; i < 100; ++i) {
+      plimsoll::gc::Collect();
+      plimsoll::Yield();
+    }
   }
   Park(never);
 }

@@ -206,6 +206,17 @@ TEST(PanicTest, AnUncaughtExceptionTellsWhatItSays) {
   e = Dies("terminate", "panic: std::terminate was called without an exception\n");
 }
 
+// What the collector runs for the program is told as any goroutine is, by its label.
+TEST(PanicTest, AnExceptionOfACleanupOrOfACollectedObjectsDestructorIsTold) {
+  for (const char* what : {"cleanup", "destructor"}) {
+    const Ending e = Dies(what, "panic: boom\n");
+    EXPECT_TRUE(Has(e, "[running] {\"label\": \"gc cleanups\"}:")) << e.text;
+    EXPECT_TRUE(Has(e, what[0] == 'c' ? "(anonymous namespace)::Run::{lambda#"
+                                      : "(anonymous namespace)::Throws::~Throws"))
+        << e.text;
+  }
+}
+
 TEST(PanicTest, AForeignThreadsExceptionIsAPanicToo) {
   const Ending e = Dies("throw_thread", "panic: boom\n\ngoroutine 0 [foreign thread]:\n");
   EXPECT_TRUE(Has(e, "(anonymous namespace)::Run::{lambda#9}::operator()(...)")) << e.text;

@@ -15,7 +15,10 @@
 //
 // The world: roots A and B; an object O, reachable from A at first, whose field F holds P; an
 // object N in a register of mutator 0, where a program says so; W is allocated by a program. R is a
-// place in mutator 1's frame, into which a channel hands a value while mutator 1 is parked.
+// place in mutator 1's frame, into which a channel hands a value while mutator 1 is parked. Where a
+// program says so there is a weak pointer to O. lock() takes O out of it, in a no-preempt region in
+// which it marks what it took, if the flag is up; the end, when the world is stopped and nothing is
+// left to scan, makes it null if O is not marked.
 
 #include <cstdint>
 #include <cstdio>
@@ -47,6 +50,8 @@ enum class Do : uint8_t {
   kNew,    // reg = new W
   kSend,   // hands reg to the parked mutator 1
   kRecv,   // reg = what was handed
+  kLock,   // reg = what the weak pointer gives
+  kIf,     // the program ends here if reg is null
   // Instructions of the barrier and of the others that have several.
   kLoadOld,
   kStore,
@@ -62,6 +67,9 @@ enum class Do : uint8_t {
   kAllocEnd,
   kSendBegin,  // a no-preempt region until kSendEnd
   kSendEnd,
+  kLockBegin,  // a no-preempt region until kLockShade
+  kLockLoad,
+  kLockShade,
 };
 constexpr int8_t kRegR = 0, kRegQ = 1, kNoReg = -1;
 struct Op {
@@ -78,11 +86,14 @@ Op Clr(int8_t reg) { return {Do::kClear, kA, reg}; }
 Op New(int8_t reg) { return {Do::kNew, kA, reg}; }
 Op Send(int8_t reg) { return {Do::kSend, kR, reg}; }
 Op Recv(int8_t reg) { return {Do::kRecv, kR, reg}; }
+Op LockWeak(int8_t reg) { return {Do::kLock, kA, reg}; }
+Op If(int8_t reg) { return {Do::kIf, kA, reg}; }
 
 struct Program {
   const char* name;
   Code code[2];
   bool n_in_q = false;  // N is in mutator 0's q at first
+  bool weak_o = false;  // there is a weak pointer to O
 };
 
 // The design, and what can be taken from it.
@@ -108,6 +119,11 @@ struct Design {
   bool stacks_at_start = true;
   enum Record { kBoth, kOld, kNew, kNothing } record = kBoth;
   bool allocate_white = false;
+  // Weak pointers.
+  bool lock_shades = true;
+  bool lock_region = true;
+  bool judged_stopped = true;  // who is dead is decided when the world is stopped for the end
+  bool forgets = true;         // the end makes a weak pointer to what is dead null
 };
 
 // The design of runtime/gc.
@@ -185,6 +201,11 @@ Code Compile(const Code& program, const Design& d) {
         code.push_back({Do::kSendEnd, op.slot, op.reg});
         break;
       }
+      case Do::kLock:
+        for (const Do part : {Do::kLockBegin, Do::kLockLoad, Do::kLockShade}) {
+          code.push_back({part, op.slot, op.reg});
+        }
+        break;
       default:
         code.push_back(op);
     }
@@ -221,6 +242,9 @@ struct State {
   uint8_t flag = 0;
   uint8_t todo = 0;
   uint8_t marked = 0;
+  uint8_t weak = kNull;   // what the weak pointer holds
+  uint8_t judged = 0;     // whether it was, where that is not the end's
+  uint8_t condemned = 0;  // and what is dead then
 
   bool operator==(const State& o) const { return memcmp(this, &o, sizeof(State)) == 0; }
 };
@@ -248,6 +272,7 @@ class Search {
     s.mem[kA] = kO;
     s.mem[kF] = kP;
     if (p.n_in_q) s.m[0].reg[kRegQ] = kN;
+    if (p.weak_o) s.weak = kO;
     Add(s);
   }
 
@@ -363,6 +388,21 @@ class Search {
       case Do::kSendEnd:
         m.in_region = 0;
         break;
+      case Do::kIf:
+        if (value == kNull) m.pc = static_cast<uint8_t>(code_[i].size() - 1);
+        break;
+      case Do::kLockBegin:
+        m.in_region = design_.lock_region ? 1 : 0;
+        break;
+      case Do::kLockLoad:
+        m.old = s.weak;
+        break;
+      case Do::kLockShade:
+        if (s.flag != 0 && design_.lock_shades) Mark(s, Bit(m.old));
+        m.reg[op.reg] = m.old;
+        m.old = kNull;
+        m.in_region = 0;
+        break;
       case Do::kRecv:
         if (s.mem[kR] == kNull) return;  // parked
         m.reg[op.reg] = s.mem[kR];
@@ -440,6 +480,12 @@ class Search {
         return;
     }
     if (from.todo == 0) {
+      if (!design_.judged_stopped && from.judged == 0) {
+        s.judged = 1;
+        s.condemned = static_cast<uint8_t>(Bit(s.weak) & ~s.marked);
+        Add(s);
+        return;
+      }
       End(from);
       return;
     }
@@ -522,8 +568,18 @@ class Search {
     if (s.todo == 0) {
       s.phase = kSwept;
       s.flag = 0;
+      Judge(s);
     }
     Add(s);
+  }
+
+  // What is dead is swept, and the weak pointer to it is null.
+  void Judge(State& s) const {
+    const auto dead = static_cast<uint8_t>(design_.judged_stopped ? Bit(s.weak) & ~s.marked
+                                                                  : s.condemned & Bit(s.weak));
+    if (dead == 0) return;
+    s.marked &= static_cast<uint8_t>(~dead);
+    if (design_.forgets) s.weak = kNull;
   }
 
   void CheckLive(const State& s) {
@@ -537,6 +593,10 @@ class Search {
       }
     }
     for (Slot slot : {kA, kB, kR}) reach(s.mem[slot]);
+    for (int i = 0; i < 2; ++i) {
+      if (At(s, i) == Do::kLockShade) reach(s.m[i].old);
+    }
+    reach(s.weak);  // of what it holds anyone may take hold
     if ((live & Bit(kO)) != 0) {
       reach(s.mem[kF]);
       for (const Mutator& m : s.m) {
@@ -609,6 +669,31 @@ const Program kRaces[] = {
      true},
 };
 
+// What a weak pointer gives out.
+const Program kWeaks[] = {
+    {"M0 A=0 / M1 r=lock;B=r;r=0",
+     {{Null(kA)}, {LockWeak(kRegR), Set(kB, kRegR), Clr(kRegR)}},
+     false,
+     true},
+    {"M0 A=0;r=lock;B=r;r=0;q=B",
+     {{Null(kA), LockWeak(kRegR), Set(kB, kRegR), Clr(kRegR), Ld(kRegQ, kB)}, {}},
+     false,
+     true},
+    {"M0 A=0 / M1 r=lock;if r;q=F;F=0;r=0",
+     {{Null(kA)}, {LockWeak(kRegR), If(kRegR), Ld(kRegQ, kF), Null(kF), Clr(kRegR)}},
+     false,
+     true},
+    {"M0 A=0;r=lock;if r;q=F;B=q;q=0;r=0 / M1 q=lock;A=q;q=0",
+     {{Null(kA), LockWeak(kRegR), If(kRegR), Ld(kRegQ, kF), Set(kB, kRegQ), Clr(kRegQ), Clr(kRegR)},
+      {LockWeak(kRegQ), Set(kA, kRegQ), Clr(kRegQ)}},
+     false,
+     true},
+    {"M0 A=0;r=lock;if r;send r;r=0 / M1 recv q",
+     {{Null(kA), LockWeak(kRegR), If(kRegR), Send(kRegR), Clr(kRegR)}, {Recv(kRegQ)}},
+     false,
+     true},
+};
+
 template <size_t kCount>
 void Append(std::vector<Program>& to, const Program (&from)[kCount]) {
   to.insert(to.end(), from, from + kCount);
@@ -624,6 +709,11 @@ std::vector<Program> Everything() {
 std::vector<Program> Races() {
   std::vector<Program> all;
   Append(all, kRaces);
+  return all;
+}
+std::vector<Program> Weaks() {
+  std::vector<Program> all;
+  Append(all, kWeaks);
   return all;
 }
 std::vector<Program> EverythingAndRaces() {
@@ -675,6 +765,21 @@ TEST(SnapshotModel, FindsEachPlantedFault) {
                [](Design& d) { d.scan_inside_allocation = true; });
   expect_found("snapshot: stacks scanned after the start",
                [](Design& d) { d.stacks_at_start = false; });
+}
+
+TEST(WeakModel, WhatAWeakPointerGivesOutIsKeptAndWhatIsSweptItHasForgotten) {
+  EXPECT_EQ(Losses("weak: as it is", kSnapshot, Weaks()), 0);
+}
+
+TEST(WeakModel, FindsEachPlantedFault) {
+  const auto expect_found = [](const char* what, auto change) {
+    EXPECT_GT(Losses(what, SnapshotBut(change), Weaks()), 0) << what;
+  };
+  expect_found("weak: lock does not shade", [](Design& d) { d.lock_shades = false; });
+  expect_found("weak: lock is no region", [](Design& d) { d.lock_region = false; });
+  expect_found("weak: judged before the world is stopped",
+               [](Design& d) { d.judged_stopped = false; });
+  expect_found("weak: the end forgets nothing", [](Design& d) { d.forgets = false; });
 }
 
 // The barrier that loads first, with its end: whole without races, and lost with them.

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <vector>
 
 #include "plimsoll/alloc/base/check.h"
 #include "plimsoll/alloc/collectable.h"
@@ -55,6 +56,7 @@ class FakeWorld final : public World {
   void CheckMutator() override {
     if (!may_allocate) base::Fatal("fake world: no mutator");
   }
+  bool IsMutator() override { return may_allocate; }
   void NeedCache() override { alloc::SetCurrentCollectedCache(alloc::NewCollectedCache()); }
   // The program beside a mark: called between two steps of it.
   std::function<void()> beside;
@@ -72,6 +74,20 @@ class FakeWorld final : public World {
     return false;
   }
   void AwaitWork() override {}
+  // What the collector's goroutines would do: once for each that was begun.
+  void RunCleanups() {
+    while (!cleanups_begun.empty()) {
+      auto* fn = cleanups_begun.back();
+      cleanups_begun.pop_back();
+      fn();
+    }
+  }
+  std::vector<void (*)()> cleanups_begun;
+  bool may_begin = true;
+  bool BeginCleanups(void (*fn)()) override {
+    if (may_begin) cleanups_begun.push_back(fn);
+    return may_begin;
+  }
   void Sweep() override {
     ++sweeps;
     while (sweep_at_once && alloc::SweepSome(1)) {
