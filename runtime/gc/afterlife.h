@@ -4,19 +4,19 @@
 //   cleanup     AddCleanup    a function runs, which does not see the object
 //   finalized   AddDestructor its destructor runs, then, a cycle later, it is freed
 //
-//    object's base --hash--> shard --> bucket --> Entry --> Entry        (beside the heap: mapped)
+//    object's base --hash--> shard --> bucket --> Entry --> Entry     (beside the heap: mapped)
 //                                                   |
-//        kWeak: the WeakCell, a collected object that holds ~address     (nothing keeps it but
-//        Weaks) kCleanup: a Root to the closure, which is scanned as a stack is kDestructor: how to
-//        destroy it, and where its pointers are
+//        kWeak:       the WeakCell, a collected object that holds ~address; nothing keeps it but
+//                     Weaks
+//        kCleanup:    a Root to the closure, which is scanned as a stack is
+//        kDestructor: how to destroy it, and where its pointers are
 //
-//   state of an entry       where it is               who may touch it
-//   waiting                 its shard                 the shard's lock; judged with the world
-//   stopped candidate               its shard, and a list     the same; removed by Judge() alone
-//   queued                  the queue                 the queue's lock
-//   running                 -                         the goroutine that took it off the queue
-//   destroyed               its shard again           as waiting: is the object reachable after
-//   all?
+//   state      where it is            who may touch it
+//   waiting    its shard              who has the shard's lock; judged with the world stopped
+//   candidate  its shard, and a list  the same; removed by Judge() alone
+//   queued     the queue              who has the queue's lock
+//   running    -                      the goroutine that took it off the queue
+//   destroyed  its shard again        as waiting: is the object reachable after all?
 //
 // A mark looks at none of it: an entry keeps neither its object nor a cell. When a mark has found
 // all that it will find, and the world is stopped, Judge() decides for each entry, once; DESIGN.md,

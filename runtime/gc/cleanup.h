@@ -8,10 +8,9 @@
 // When:      once, after a cycle has found that nothing reaches the object, on a goroutine of the
 //            collector's; the object is freed by that cycle, and the function does not see it. At
 //            the end of the process it is not run.
-// Function:  and its arguments are moved into collected memory, which is scanned as a stack is:
-// they
-//            may hold gc::Ptr, T*, gc:: types and anything with a destructor, not gc::Root. What
-//            they hold is kept until the function has run.
+// Function:  and its arguments are moved into collected memory, which is scanned as a stack is. So
+//            they may hold gc::Ptr, T*, gc:: types and anything with a destructor, not gc::Root.
+//            What they hold is kept until the function has run.
 // Object:    any address within one; several cleanups of one object run in no order. Of an object
 //            that is finalized they run a cycle after its destructor.
 // Blocking:  it may; others go on when the next cycle has ended, at the latest.

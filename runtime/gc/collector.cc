@@ -734,6 +734,9 @@ bool free_now(const void* p) {
   if (p == nullptr) return false;
   World& world = TheWorld();
   world.CheckMutator();
+  // From the first look on: what nothing else holds could be freed by a cycle in between, and its
+  // place be another's.
+  alloc::SlowPath no_preempt;
   const auto address = reinterpret_cast<uintptr_t>(p);
   alloc::Object o;
   if (!alloc::FindObject(address, &o)) {
@@ -749,7 +752,6 @@ bool free_now(const void* p) {
     struct None final : RangeSink {
       void Scan(uintptr_t, uintptr_t) override {}
     } none;
-    alloc::SlowPath no_preempt;
     internal::VisitRoots(
         [](uintptr_t word, void* object) {
           alloc::Object held;

@@ -52,9 +52,9 @@ int SetGoGc(int percent);
 // Tells of `change` bytes of memory outside the heap (malloc's, a mapping, a GPU's) that collected
 // objects hold, and that goes when they do: more when it is taken, less when it is given back, by a
 // destructor or a cleanup as a rule. It counts as live memory and as allocation do: a cycle comes
-// by GOGC percent of both. The memory limit is measured, and sees it anyway. Threads: any; on a
-// goroutine it may begin a cycle, or mark, as gc::make does. Misuse:  less than nothing in all is
-// the end of the process.
+// by GOGC percent of both. The memory limit is measured, and sees it anyway.
+// Threads: any; on a goroutine it may begin a cycle, or mark, as gc::make does.
+// Misuse:  less than nothing in all is the end of the process.
 void external_bytes(int64_t change);
 
 struct Stats {

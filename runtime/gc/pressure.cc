@@ -24,12 +24,16 @@ Listeners& TheListeners() {
 }
 
 std::atomic<size_t> listening{0};
-std::atomic<Pressure> noted{Pressure::kNone};  // the worst since it was told
-std::atomic<Pressure> told{Pressure::kNone};
 
-// Whether a goroutine tells; and whether there is something new for it.
-enum class Telling : uint8_t { kNobody, kOne, kOneAgain };
-std::atomic<Telling> telling{Telling::kNobody};
+// One word, so that who notes, who tells and what was told last are never seen apart:
+//   bits 0, 1  what was told last
+//   bits 2-4   0, or one more than the worst that was noted since
+//   bit 5      a goroutine tells, or is about to
+constexpr unsigned kToldMask = 3;
+constexpr unsigned kNotedShift = 2;
+constexpr unsigned kTeller = 32;
+std::atomic<unsigned> state{0};
+unsigned NotedOf(unsigned s) { return (s & ~kTeller) >> kNotedShift; }
 
 // Also where a listener ends the goroutine: else nobody would be told again.
 struct Turn {
@@ -60,38 +64,40 @@ namespace internal {
 
 bool NotePressure(Pressure p) {
   if (listening.load(std::memory_order_relaxed) == 0) return false;
-  Pressure worst = noted.load(std::memory_order_relaxed);
-  while (worst < p && !noted.compare_exchange_weak(worst, p, std::memory_order_relaxed)) {
-  }
-  if (p == Pressure::kNone && told.load(std::memory_order_relaxed) == Pressure::kNone) return false;
-  Telling now = telling.load(std::memory_order_relaxed);
+  const auto level = static_cast<unsigned>(p);
+  unsigned now = state.load(std::memory_order_relaxed);
   for (;;) {
-    const Telling next = now == Telling::kNobody ? Telling::kOne : Telling::kOneAgain;
-    // acq_rel: who tells sees what was noted, and who begins what the last one has told
-    if (telling.compare_exchange_weak(now, next, std::memory_order_acq_rel)) {
-      return now == Telling::kNobody;
+    if (level == 0 && (now & ~kTeller) == 0) return false;  // that there is none is no news
+    const unsigned noted = std::max(NotedOf(now), level + 1);
+    const unsigned next = (now & kToldMask) | noted << kNotedShift | kTeller;
+    // acq_rel, here and below: a call of the listeners sees what the one before it has done
+    if (state.compare_exchange_weak(now, next, std::memory_order_acq_rel)) {
+      return (now & kTeller) == 0;
     }
   }
 }
 
-void PressureUntold() { telling.store(Telling::kNobody, std::memory_order_release); }
+// What was noted goes with it: the next cycle notes what is true then.
+void PressureUntold() { state.fetch_and(kToldMask, std::memory_order_acq_rel); }
 
 void TellPressure() {
   Turn turn;
-  while (!turn.over) {
-    // What was noted up to here is what is told now. acq_rel: as in NotePressure()
-    telling.exchange(Telling::kOne, std::memory_order_acq_rel);
-    const Pressure p = noted.exchange(Pressure::kNone, std::memory_order_relaxed);
-    told.store(p, std::memory_order_relaxed);
+  for (;;) {
+    unsigned now = state.load(std::memory_order_relaxed);
+    unsigned noted, next;
+    do {
+      noted = NotedOf(now);
+      next = noted == 0 ? now & kToldMask : (noted - 1) | kTeller;
+    } while (!state.compare_exchange_weak(now, next, std::memory_order_acq_rel));
+    turn.over = noted == 0;
+    if (turn.over) return;
     std::vector<Function> all;
     {
       Listeners& listeners = TheListeners();
       base::MutexLock hold(listeners.mu);
       all = listeners.all;
     }
-    for (const Function& f : all) (*f)(p);
-    Telling one = Telling::kOne;
-    turn.over = telling.compare_exchange_strong(one, Telling::kNobody, std::memory_order_acq_rel);
+    for (const Function& f : all) (*f)(static_cast<Pressure>(noted - 1));
   }
 }
 

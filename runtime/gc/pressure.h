@@ -5,11 +5,10 @@
 //   });
 //
 // When:      after each cycle that leaves less room than it should, until one does not, which is
-// told
-//            once, by kNone. At kCritical the limit yields: the collector does not take more of the
-//            CPUs than a cycle for each twentieth of what is live, whatever the limit says.
+//            told once, by kNone. At kCritical the limit yields: the collector does not take more
+//            of the CPUs than a cycle for each twentieth of what is live, whatever the limit says.
 // Where:     on a goroutine of the collector's: it may block, allocate and take locks. No two calls
-//            at once: while one runs, others are one, with what is true then.
+//            at once: what cycles find while one runs is one more, with the worst of it.
 // Lifetime:  a destroyed listener is not called any more; a call that runs goes on.
 // Throwing:  ends the process, as an uncaught panic does.
 // No memory: before gc::make ends the process it begins the calls with kCritical, and runs a whole
