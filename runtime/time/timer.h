@@ -15,8 +15,8 @@
 //            Timer is gone; the last handle to the channel ends it. The function of an AfterFunc
 //            runs whether or not its Timer still lives.
 // Clock:     CLOCK_MONOTONIC; what is sent is the wall clock's time.
-// Needs:     a running Main, on whichever thread: without one it is fatal, and says so. (Sleep works
-//            anywhere.)
+// Needs:     a running Main, on whichever thread: without one it is fatal, and says so. Sleep does
+//            not.
 // Misuse:    an AfterFunc of a nil function is fatal, "go of nil func value", as in Go; here it is
 //            so at the call, whose line is told, and not when the time has passed.
 #ifndef PLIMSOLL_RUNTIME_TIME_TIMER_H_
