@@ -37,11 +37,13 @@ G* VisitInRandomOrder(P* mine, Visit&& visit) {
 
 // From the global queue: one to run, and a fair share of the rest for this P.
 G* TakeGlobal(P* p, int32_t max) ABSL_EXCLUSIVE_LOCKS_REQUIRED(sched.mu) {
-  // The bound ones stand in a line of their own; each line in turn.
-  if (!sched.bound.empty()) {
-    sched.bound_next = !sched.bound_next;
-    if (sched.bound_next || sched.global.size() == 0) {
-      return TakeBoundLocked();
+  // The bound ones stand in a line of their own, and go after those that were queued before them;
+  // where both lines' first may go, each line in turn.
+  if (const G* bound = sched.bound.front(); bound != nullptr) {
+    if (sched.global.size() == 0) return TakeBoundLocked();
+    if (bound->bound_m->goes_at <= sched.global.taken()) {
+      sched.bound_next = !sched.bound_next;
+      if (sched.bound_next) return TakeBoundLocked();
     }
   }
   const int32_t size = sched.global.size();

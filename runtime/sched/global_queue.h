@@ -17,6 +17,9 @@ class GlobalQueue {
  public:
   int32_t size() const { return size_; }
 
+  // How many were ever taken. What is put in now goes when that is `taken() + size()`.
+  uint64_t taken() const { return taken_; }
+
   void PushBack(G* g) {
     g->link = nullptr;
     g->ahead = nullptr;
@@ -40,6 +43,7 @@ class GlobalQueue {
     if (head_ == nullptr) tail_ = nullptr;
     g->link = nullptr;
     --size_;
+    ++taken_;
     return g;
   }
 
@@ -49,6 +53,7 @@ class GlobalQueue {
   G* head_ = nullptr;
   G* tail_ = nullptr;
   int32_t size_ = 0;
+  uint64_t taken_ = 0;
   uint32_t pushed_ = 0;
   G* recent_[kAhead] = {};  // the last kAhead pushed, if they are still queued
 };

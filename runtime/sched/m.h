@@ -62,6 +62,7 @@ struct alignas(128) M : MHead {
   // Guarded by Scheduler::mu_ (DESIGN.md, "One that would only sleep").
   int64_t turn_ends_ns = 0;    // until then its goroutine goes first again where it fell asleep
   int64_t passed_over_ns = 0;  // since when others go before it; 0: nobody did
+  uint64_t goes_at = 0;        // its turn has come once the global queue's taken() is this
   G* locked_g = nullptr;       // LockOsThread: the one goroutine that runs here
   bool ends = false;           // its locked goroutine has ended, and so does its thread
   G* next_g = nullptr;         // to be run first, with next_p

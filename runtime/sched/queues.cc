@@ -122,6 +122,7 @@ G* TakeBoundLocked() {
 
 void PutBoundLocked(G* g, bool at_front) {
   M* m = g->bound_m;
+  m->goes_at = sched.global.taken();
   if (at_front) {
     sched.bound.PushFront(g);
   } else if (m->waited.word != nullptr &&
@@ -131,6 +132,7 @@ void PutBoundLocked(G* g, bool at_front) {
     sched.bound.PushBehind(g, HadItsTurnBefore);
   } else {
     m->turn_ends_ns = 0;
+    m->goes_at += static_cast<uint64_t>(sched.global.size());
     sched.bound.PushBack(g);
   }
   PublishGlobalSize();

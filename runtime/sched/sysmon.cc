@@ -21,6 +21,7 @@ constexpr int64_t kAskSlowlyNs = 5'000'000;  // no answer, or no thread
 constexpr int64_t kSleepersNs = 1'000'000;   // all that wait would only sleep
 constexpr int64_t kFirstLookNs = 50'000;     // at a thread that may sleep with its P
 constexpr int64_t kLastLookNs = 2'000'000;
+constexpr uint32_t kManySlices = 8;
 constexpr int64_t kSysmonLongestNs = 10'000'000;
 
 // What sysmon saw of a P at its last look.
@@ -121,11 +122,15 @@ bool WatchPs(int64_t now, Seen* seen, int64_t* soon) {
     if (status == PStatus::kRunning || status == PStatus::kSyscall) {
       const uint32_t tick = p->schedtick.load(std::memory_order_relaxed);
       if (tick != s.schedtick || s.slice_since_ns == 0) {
+        const bool goes_fast = tick - s.schedtick >= kManySlices && s.look_pause_ns != 0;
         s.schedtick = tick;
         s.slice_since_ns = now;
         s.first_asked_ns = s.ask_next_ns = 0;
         if (sched.in_place.load(std::memory_order_relaxed) > 0) {
+          const int64_t pause_ns = s.look_pause_ns;
           WatchFrom(s, p->m.load(std::memory_order_acquire), now);
+          // Many slices since the last look: nobody slept, and it is like one that used its time.
+          if (goes_fast) s.look_pause_ns = pause_ns < kLastLookNs ? pause_ns * 2 : pause_ns;
         }
       }
       int64_t next = s.slice_since_ns + kSliceNs;
@@ -153,7 +158,8 @@ bool WatchPs(int64_t now, Seen* seen, int64_t* soon) {
       }
       WatchFrom(s, done.to, now);
       if (now + kFirstLookNs < *soon) *soon = now + kFirstLookNs;
-      did = true;
+      // One alone waits for a slice. Of several, the next stop may be soon (one that sleeps).
+      if (sched.in_place.load(std::memory_order_relaxed) > 1) did = true;
       continue;
     }
     if (status == PStatus::kRunning) {

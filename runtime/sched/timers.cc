@@ -119,7 +119,6 @@ int64_t RunTimers(M* m, P* p, int64_t now) ABSL_NO_THREAD_SAFETY_ANALYSIS {
     // Two Ms may run due timers of one P, but never the same one: a re-armed timer whose function
     // still runs elsewhere waits for it.
     if (TimerAccess::Running(*t).load(std::memory_order_acquire) != 0) break;
-    p->timers.PrefetchNext();
     p->timers.Remove(t);
     TimerAccess::Running(*t).store(m->id + 1, std::memory_order_relaxed);
     p->timers_mu.unlock();
