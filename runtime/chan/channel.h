@@ -62,7 +62,8 @@ class SendSide {
     Finish(out, core()->template Send<internal::Wire<T>::kSize>(out.bytes()), where);
   }
 
-  // Delivers `value` only if it need not park. False: the channel is full, `value` is untouched.
+  // Delivers `value` only if it need not park. False: the channel is full, `value` is what it was,
+  // as it is where the channel is closed and this panics.
   [[nodiscard]] bool TrySend(T& value,
                              std::source_location where = std::source_location::current()) const {
     return SendUntil(value, internal::ChannelCore::kAtOnce, where);
@@ -108,12 +109,10 @@ class SendSide {
       return false;
     }
     internal::Outgoing<T> out(std::move(value));
-    if (Finish(out, core()->template Send<internal::Wire<T>::kSize>(out.bytes(), deadline_ns),
-               where)) {
-      return true;
-    }
-    value = std::move(out.value());
-    return false;
+    const internal::Outcome outcome =
+        core()->template Send<internal::Wire<T>::kSize>(out.bytes(), deadline_ns);
+    if (outcome != internal::Outcome::kDone) value = std::move(out.value());
+    return Finish(out, outcome, where);
   }
 };
 

@@ -367,5 +367,15 @@ TEST(ChannelTest, ManyOnBothSidesLoseAndDoubleNothing) {
   }
 }
 
+TEST(ChannelTest, ATrySendThatPanicsLeavesTheValue) {
+  Channel<std::string> closed(1);
+  closed.Close();
+  std::string value(100, 'x');
+  EXPECT_THROW((void)closed.TrySend(value), Panic);
+  EXPECT_EQ(value, std::string(100, 'x'));
+  EXPECT_THROW((void)closed.TrySendFor(value, absl::Milliseconds(1)), Panic);
+  EXPECT_EQ(value, std::string(100, 'x'));
+}
+
 }  // namespace
 }  // namespace plimsoll

@@ -11,14 +11,19 @@ int Select(std::span<Case> cases) {
   internal::SelectClock clock;
   ops.reserve(cases.size());
   case_of_op.reserve(cases.size());
-  for (size_t i = 0; i < cases.size(); ++i) {
-    Case::Any& any = *cases[i].impl_;
-    if (any.is_channel_op()) {
-      any.Bind(ops.emplace_back());
-      case_of_op.push_back(static_cast<int>(i));
-    } else {
-      any.SetClock(clock, static_cast<int>(i));
+  try {
+    for (size_t i = 0; i < cases.size(); ++i) {
+      Case::Any& any = *cases[i].impl_;
+      if (any.is_channel_op()) {
+        any.Bind(ops.emplace_back());
+        case_of_op.push_back(static_cast<int>(i));
+      } else {
+        any.SetClock(clock, static_cast<int>(i));
+      }
     }
+  } catch (...) {  // a move of a value's: those before it are given back
+    for (Case& c : cases) c.impl_->NotTaken();
+    throw;
   }
   const internal::Selected selected =
       internal::SelectRun::Run({ops.data(), ops.size()}, clock.deadline_ns);

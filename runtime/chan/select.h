@@ -88,6 +88,7 @@ class RecvCase {
  public:
   static constexpr bool kIsSelectCase = true;
   static constexpr bool kIsChannelOp = true;
+  static constexpr bool kBindMayThrow = false;
 
   RecvCase(CaseChannel channel, F handler)
       : channel_(std::move(channel)), handler_(std::move(handler)) {}
@@ -122,6 +123,7 @@ class SendCase {
  public:
   static constexpr bool kIsSelectCase = true;
   static constexpr bool kIsChannelOp = true;
+  static constexpr bool kBindMayThrow = !std::is_nothrow_move_constructible_v<T>;
 
   SendCase(CaseChannel channel, T value, F handler, std::source_location where)
       : channel_(std::move(channel)),
@@ -142,6 +144,7 @@ class SendCase {
     op.sending = true;
   }
   void NotTaken() {
+    if (!out_.has_value()) return;  // never bound: a case before it threw
     value_ = std::move(out_->value());
     out_.reset();
   }
@@ -171,6 +174,7 @@ class DefaultCase {
  public:
   static constexpr bool kIsSelectCase = true;
   static constexpr bool kIsChannelOp = false;
+  static constexpr bool kBindMayThrow = false;
 
   explicit DefaultCase(F handler) : handler_(std::move(handler)) {}
   void SetClock(SelectClock& clock, int index) const {
@@ -187,6 +191,7 @@ class TimeoutCase {
  public:
   static constexpr bool kIsSelectCase = true;
   static constexpr bool kIsChannelOp = false;
+  static constexpr bool kBindMayThrow = false;
 
   TimeoutCase(absl::Duration timeout, F handler)
       : timeout_(timeout), handler_(std::move(handler)) {}
@@ -219,6 +224,9 @@ auto OnRecv(Handle&& channel, F handler = {}) {
   static_assert(
       std::is_base_of_v<RecvSide<std::remove_cvref_t<Handle>, T>, std::remove_cvref_t<Handle>>,
       "OnRecv takes a Channel or a RecvChannel");
+  static_assert(
+      std::invocable<F&> || std::invocable<F&, std::optional<T>>,
+      "OnRecv's handler takes nothing or a std::optional<T>: empty when the channel is closed");
   return internal::RecvCase<T, F>(internal::CaseChannel::Of(std::forward<Handle>(channel)),
                                   std::move(handler));
 }
@@ -264,7 +272,19 @@ int Select(Cases&&... cases) {
     }
     ++index;
   };
-  (prepare(cases), ...);
+  if constexpr ((false || ... || std::remove_cvref_t<Cases>::kBindMayThrow)) {
+    try {
+      (prepare(cases), ...);
+    } catch (...) {  // a move of a value's: those before it are given back
+      [[maybe_unused]] const auto unbind = []<typename C>(C& c) {
+        if constexpr (C::kIsChannelOp) c.NotTaken();
+      };
+      (unbind(cases), ...);
+      throw;
+    }
+  } else {
+    (prepare(cases), ...);
+  }
 
   const internal::Selected selected = internal::SelectRun::Run(ops, clock.deadline_ns);
   const int taken = internal::IndexOf(selected, clock, case_of_op.data());

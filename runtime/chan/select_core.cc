@@ -1,6 +1,7 @@
 #include "plimsoll/runtime/chan/select_core.h"
 
 #include <memory>
+#include <utility>
 
 #include "plimsoll/runtime/sched/chooser.h"
 
@@ -62,17 +63,56 @@ Selected SelectRun::TryUnlocked() {
   return {-1, Outcome::kWouldBlock};
 }
 
-void SelectRun::LockAll() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+namespace {
+
+// Two lists by next_locked, each in the order of their channels' addresses, as one.
+SelectOp* Merge(SelectOp* a, SelectOp* b) {
+  SelectOp* all = nullptr;
+  SelectOp** end = &all;
+  while (a != nullptr && b != nullptr) {
+    SelectOp*& least = b->core < a->core ? b : a;
+    *end = least;
+    end = &least->next_locked;
+    least = *end;
+  }
+  *end = a != nullptr ? a : b;
+  return all;
+}
+
+}  // namespace
+
+void SelectRun::SortByLock() {
+  // An insertion sort where there are few, as in most selects; else a merge sort of lists: the k-th
+  // of `sorted` is empty or has 2^k ops.
+  constexpr size_t kFew = 12;
+  SelectOp* sorted[32] = {};
   for (SelectOp& op : ops_) {
     if (op.core == nullptr) continue;
-    // An insertion sort: selects are short, and most have one or two cases.
-    SelectOp** at = &first_locked_;
     op.next_locked = nullptr;
+    if (ops_.size() > kFew) {
+      SelectOp* carry = &op;
+      size_t k = 0;
+      for (; sorted[k] != nullptr; ++k) carry = Merge(std::exchange(sorted[k], nullptr), carry);
+      sorted[k] = carry;
+      continue;
+    }
+    SelectOp** at = &first_locked_;
     while (*at != nullptr && (*at)->core < op.core) at = &(*at)->next_locked;
-    if (*at != nullptr && (*at)->core == op.core) continue;  // one lock a channel
     op.next_locked = *at;
     *at = &op;
   }
+  if (ops_.size() > kFew) {
+    for (SelectOp* list : sorted) first_locked_ = Merge(first_locked_, list);
+  }
+  // One lock a channel.
+  for (SelectOp* op = first_locked_; op != nullptr; op = op->next_locked) {
+    while (op->next_locked != nullptr && op->next_locked->core == op->core) {
+      op->next_locked = op->next_locked->next_locked;
+    }
+  }
+}
+
+void SelectRun::LockAll() ABSL_NO_THREAD_SAFETY_ANALYSIS {
   for (SelectOp* op = first_locked_; op != nullptr; op = op->next_locked) op->core->mu_.lock();
 }
 
@@ -141,6 +181,7 @@ Selected SelectRun::Run(std::span<SelectOp> ops, int64_t deadline_ns) {
     return {-1, Outcome::kWouldBlock};
   }
   if (const Selected selected = run.TryUnlocked(); selected.index >= 0) return selected;
+  run.SortByLock();
   sched::NoPreempt no_preempt;
   run.LockAll();
   sched::G* wake = nullptr;

@@ -59,6 +59,7 @@ class SelectRun {
 
   bool NoneWasReady();
   Selected TryUnlocked();
+  void SortByLock();
   void LockAll();
   void UnlockAll();
   Selected TryLocked(sched::G** wake);

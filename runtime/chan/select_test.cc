@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cmath>
 #include <list>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -274,6 +275,74 @@ TEST(SelectTest, WorksFromAThreadOfOnesOwn) {
   }
   stop.Close();
   thread.join();
+}
+
+TEST(SelectTest, AListOfAThousandLocksEachChannelOnceInOneOrder) {
+  // Two goroutines select over the same channels in opposite orders, each channel twice: were the
+  // locks taken in the order of the list, or one of them twice, they would stop each other for
+  // good.
+  constexpr int kChannels = 500;
+  std::vector<Channel<int>> channels;
+  for (int i = 0; i < kChannels; ++i) channels.emplace_back(0);
+  std::atomic<int> got{0};
+  Channel<bool> done(2);
+  for (const bool forwards : {true, false}) {
+    Go([&, forwards] {
+      for (int n = 0; n < 50; ++n) {
+        std::vector<Case> cases;
+        for (int twice = 0; twice < 2; ++twice) {
+          for (int i = 0; i < kChannels; ++i) {
+            const auto& c = channels[static_cast<size_t>(forwards ? i : kChannels - 1 - i)];
+            cases.emplace_back(OnRecv(c, [&](std::optional<int> v) { got.fetch_add(*v); }));
+          }
+        }
+        Select(cases);
+      }
+      done.Send(true);
+    });
+  }
+  for (int n = 0; n < 100; ++n) channels[static_cast<size_t>(n * 37 % kChannels)].Send(1);
+  done.Recv();
+  done.Recv();
+  EXPECT_EQ(got.load(), 100);
+}
+
+// Throws when it is moved out of, once it is told to.
+struct ThrowsWhenMoved {
+  std::string text;
+  bool* now;
+  ThrowsWhenMoved(std::string t, bool* n) : text(std::move(t)), now(n) {}
+  ThrowsWhenMoved(ThrowsWhenMoved&& other) : text(), now(other.now) {
+    if (*now) throw std::runtime_error("a move");
+    text = std::move(other.text);
+  }
+  ThrowsWhenMoved& operator=(ThrowsWhenMoved&& other) {
+    text = std::move(other.text);
+    now = other.now;
+    return *this;
+  }
+};
+
+TEST(SelectTest, WhereAValuesMoveThrowsTheCasesBeforeItKeepTheirs) {
+  bool now = false;
+  Channel<std::string> strings(1);
+  Channel<ThrowsWhenMoved> throwing(1);
+  auto first = OnSend(strings, std::string(100, 'x'));
+  auto second = OnSend(throwing, ThrowsWhenMoved("y", &now));
+  now = true;
+  EXPECT_THROW(Select(first, second), std::runtime_error);
+  now = false;
+  EXPECT_EQ(Select(first, Default()), 0);
+  EXPECT_EQ(strings.Recv(), std::string(100, 'x'));
+
+  std::vector<Case> cases;
+  cases.emplace_back(OnSend(strings, std::string(100, 'z')));
+  cases.emplace_back(OnSend(throwing, ThrowsWhenMoved("y", &now)));
+  now = true;
+  EXPECT_THROW(Select(cases), std::runtime_error);
+  now = false;
+  EXPECT_EQ(Select(std::span(cases).first(1)), 0);
+  EXPECT_EQ(strings.Recv(), std::string(100, 'z'));
 }
 
 }  // namespace

@@ -130,8 +130,8 @@ const void* ContextNode::FindValue(const void* key) const {
 }
 
 void ContextNode::Join() {
+  if (canceller_ == nullptr) return;   // nobody ever cancels it
   if (kind_ == Kind::kHook) AddRef();  // its own
-  if (canceller_ == nullptr) return;
   bool too_late;
   {
     sched::NoPreempt no_preempt;
@@ -200,13 +200,15 @@ absl::Status ContextNode::Cause() {
   return decider->cause_;
 }
 
-bool ContextNode::Mark(const absl::Status& err, const absl::Status& cause, ContextNode** list) {
+bool ContextNode::Mark(const absl::Status& err, const absl::Status& cause, bool top,
+                       ContextNode** list) {
   absl::Status its_err = err;
   absl::Status its_cause = cause;
   sched::NoPreempt no_preempt;
   base::SpinLockHolder hold(mu_);
   if (cancelled_) return false;
   cancelled_ = true;
+  marking_ = top;
   close_done_ = done_.load(std::memory_order_relaxed) != nullptr;
   err_ = std::move(its_err);
   cause_ = std::move(its_cause);
@@ -218,8 +220,11 @@ bool ContextNode::Mark(const absl::Status& err, const absl::Status& cause, Conte
   return true;
 }
 
-void ContextNode::Finish() {
+void ContextNode::CloseDone() {
   if (close_done_) done_.load(std::memory_order_acquire)->Close();
+}
+
+void ContextNode::Finish() {
   std::optional<Timer> timer;
   {
     sched::NoPreempt no_preempt;
@@ -233,25 +238,92 @@ void ContextNode::Finish() {
   }
 }
 
+void ContextNode::EndMarking() {
+  Channel<std::monostate> marked(nullptr);
+  {
+    sched::NoPreempt no_preempt;
+    base::SpinLockHolder hold(mu_);
+    marking_ = false;
+    std::swap(marked, marked_);
+  }
+  if (marked != nullptr) marked.Close();
+}
+
+void ContextNode::AwaitMarking() {
+  Channel<std::monostate> fresh(nullptr);
+  Channel<std::monostate> marked(nullptr);
+  for (;;) {
+    {
+      sched::NoPreempt no_preempt;
+      base::SpinLockHolder hold(mu_);
+      if (!marking_) return;
+      if (marked_ == nullptr) marked_ = fresh;
+      marked = marked_;
+    }
+    if (marked != nullptr) break;
+    fresh = Channel<std::monostate>();  // not under the lock
+  }
+  (void)marked.Recv();
+}
+
+// A node above may be at it only if every node between is cancelled too.
+void ContextNode::AwaitAllMarkings() {
+  const auto done_at = [](ContextNode* node) {
+    sched::NoPreempt no_preempt;
+    base::SpinLockHolder hold(node->mu_);
+    return !node->cancelled_ || node->settled_;
+  };
+  ContextNode* above = this;
+  for (; above != nullptr && !done_at(above); above = above->canceller_) above->AwaitMarking();
+  // So that many calls for one long chain do not each go up all of it.
+  for (ContextNode* node = this; node != above; node = node->canceller_) {
+    sched::NoPreempt no_preempt;
+    base::SpinLockHolder hold(node->mu_);
+    node->settled_ = true;
+  }
+}
+
 void ContextNode::Cancel(const absl::Status& err, const absl::Status& cause) {
   ContextNode* list = nullptr;
-  if (!Mark(err, cause, &list)) return;
-  Finish();
-  LeaveCanceller();
+  if (!Mark(err, cause, /*top=*/true, &list)) {
+    AwaitAllMarkings();
+    return;
+  }
+  CloseDone();
+  ContextNode* cancelled = nullptr;  // by this call
+  ContextNode* others = nullptr;     // by another
   while (list != nullptr) {
     ContextNode* child = list;
     list = child->next_to_cancel_;
-    if (child->Mark(err, cause, &list)) child->Finish();
+    const bool ours = child->Mark(err, cause, /*top=*/false, &list);
+    if (ours) {
+      child->CloseDone();
+    } else {
+      child->AwaitMarking();
+    }
+    child->next_to_cancel_ = std::exchange(ours ? cancelled : others, child);
+  }
+  EndMarking();
+  // From here on users' code may run: in destructors.
+  Finish();
+  LeaveCanceller();
+  while (ContextNode* child = cancelled) {
+    cancelled = child->next_to_cancel_;
+    child->Finish();
+    Unref(child);
+  }
+  while (ContextNode* child = others) {
+    others = child->next_to_cancel_;
     Unref(child);
   }
 }
 
 bool ContextNode::StopHook() {
   ContextNode* none = nullptr;
-  if (!Mark(absl::OkStatus(), absl::OkStatus(), &none)) return false;
+  if (!Mark(absl::OkStatus(), absl::OkStatus(), /*top=*/false, &none)) return false;
   LeaveCanceller();
   hook_ = nullptr;
-  Unref(this);
+  if (canceller_ != nullptr) Unref(this);  // its own
   return true;
 }
 

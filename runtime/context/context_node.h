@@ -7,7 +7,8 @@
 //   parent, canceller, key,        nobody: set when it is made
 //   value, deadline
 //   children, cancelled, err,      mu
-//   cause, timer
+//   cause, timer, marking,
+//   marked, settled
 //   sibling                        the canceller's mu
 //   done                           atomic; set once, under mu
 //
@@ -17,6 +18,11 @@
 //   mu to
 //       leave; whether it still lives is told by TryRef.
 //   (3) Locks of two nodes are never held together.
+//   (3a) When Cancel returns, every node below is cancelled, whoever cancels it: "marking" is true
+//       from when a call has cancelled the node until it has cancelled all below it, and no user's
+//       code runs meanwhile. Who finds a node cancelled waits for its marking, and, if it was about
+//       to cancel it, for those of the nodes above that may have cancelled it. One who marks waits
+//       for nodes below its own alone, so nobody waits in a circle.
 //   (4) Neither the cancelling of a deep tree nor the end of a long chain recurses.
 #ifndef PLIMSOLL_RUNTIME_CONTEXT_CONTEXT_NODE_H_
 #define PLIMSOLL_RUNTIME_CONTEXT_CONTEXT_NODE_H_
@@ -89,7 +95,7 @@ class ContextNode {
   std::optional<absl::Time> deadline() const { return deadline_; }
   const void* FindValue(const void* key) const;
 
-  // Cancels this node and all below; nothing if it was cancelled before.
+  // Cancels this node and all below; where another call does so already, waits until they are.
   void Cancel(const absl::Status& err, const absl::Status& cause);
   // For a hook: true if this call kept it from running.
   bool StopHook();
@@ -106,10 +112,15 @@ class ContextNode {
   ~ContextNode();
   bool TryRef();
   // True for the one call that cancels it. Puts its children, each with a reference, before
-  // `*list`.
-  bool Mark(const absl::Status& err, const absl::Status& cause, ContextNode** list);
-  // What the one call then does without locks: closes Done, stops the timer, runs the hook.
+  // `*list`. `top`: its marking begins.
+  bool Mark(const absl::Status& err, const absl::Status& cause, bool top, ContextNode** list);
+  // What the one call then does without locks: closes Done; and, when no marking needs it any more,
+  // stops the timer and runs the hook.
+  void CloseDone();
   void Finish();
+  void EndMarking();
+  void AwaitMarking();
+  void AwaitAllMarkings();
   void LeaveCanceller();
   // The node that decides whether this one is cancelled: itself or the nearest above; may be null.
   ContextNode* Decider() { return kind_ == Kind::kCancel ? this : canceller_; }
@@ -125,10 +136,13 @@ class ContextNode {
 
   base::SpinLock mu_;
   bool cancelled_ = false;
+  bool marking_ = false;
+  bool settled_ = false;     // cancelled, and so is all below
   bool close_done_ = false;  // Done was made before cancelled_ was set: Finish closes it
   absl::Status err_;
   absl::Status cause_;
   std::optional<Timer> timer_;
+  Channel<std::monostate> marked_{nullptr};  // closed by EndMarking, where somebody waits for it
   base::ListLink sibling_;
   base::IntrusiveList<ContextNode, &ContextNode::sibling_> children_;
   ContextNode* next_to_cancel_ = nullptr;  // for the one that took it out of children

@@ -250,5 +250,43 @@ TEST(ContextOpsTest, WaitsEndWithTheContext) {
   EXPECT_EQ(ch.Len(), 0u);
 }
 
+TEST(ContextTest, WhenCancelReturnsAllBelowIsCancelledThoughAnotherIsAtIt) {
+  // One goroutine works through a wide node; its parent's cancel, or a second one of its own, comes
+  // meanwhile, finds the node cancelled, and must still not return before all below it is.
+  for (const bool by_parent : {true, false}) {
+    for (int round = 0; round < 10; ++round) {
+      auto parent = WithCancel(Background());
+      auto node = WithCancel(parent.ctx);
+      std::vector<decltype(parent)> below;
+      for (int i = 0; i < 5'000; ++i) below.push_back(WithCancel(node.ctx));
+      Channel<bool> done;
+      Go([=] {
+        node.cancel();
+        done.Send(true);
+      });
+      while (node.ctx.Err().ok()) Yield();
+      (by_parent ? parent.cancel : node.cancel)();
+      int alive = 0;
+      for (auto& b : below) alive += b.ctx.Err().ok() || !IsDone(b.ctx);
+      EXPECT_EQ(alive, 0);
+      done.Recv();
+      node.cancel();  // once more, with nothing left to wait for
+    }
+  }
+}
+
+TEST(ContextTest, AnAfterFuncThatNobodyCanCallLeavesNothingBehind) {
+  auto held = std::make_shared<int>(1);
+  for (const Context& never : {Background(), WithoutCancel(Background())}) {
+    StopFunc stop = AfterFunc(never, [held] {});
+    EXPECT_EQ(held.use_count(), 2);
+    EXPECT_TRUE(stop());
+    EXPECT_FALSE(stop());
+    EXPECT_EQ(held.use_count(), 1);
+    (void)AfterFunc(never, [held] {});
+    EXPECT_EQ(held.use_count(), 1);
+  }
+}
+
 }  // namespace
 }  // namespace plimsoll

@@ -8,6 +8,7 @@
 // Values:    copied out. K needs a hash and ==; CompareAnd… need V's ==.
 // Range:     each key at most once. Stores and deletions meanwhile may be seen or not. The function
 //            runs with nothing locked, so it may use the map; false ends the walk.
+// Destructors: of values and keys that go run with nothing locked, so they may use the map.
 // Blocking:  operations park for each other, never for long: a part of the map has its own lock;
 //            Range and Clear take one part at a time.
 // Ordering:  what precedes a Store is visible after the Load that returns its value.
@@ -61,12 +62,12 @@ class Map {
   // Removes the key; its value if it was there.
   std::optional<V> LoadAndDelete(const K& key) {
     Part& part = PartOf(key);
+    typename std::unordered_map<K, V, Hash>::node_type old;  // its key is destroyed after the lock
     std::lock_guard hold(part.mu);
     const auto it = part.values.find(key);
     if (it == part.values.end()) return std::nullopt;
-    std::optional<V> old(std::move(it->second));
-    part.values.erase(it);
-    return old;
+    old = part.values.extract(it);
+    return std::optional<V>(std::move(old.mapped()));
   }
   void Delete(const K& key) { (void)LoadAndDelete(key); }
 
@@ -87,7 +88,8 @@ class Map {
     std::lock_guard hold(part.mu);
     const auto it = part.values.find(key);
     if (it == part.values.end() || !(it->second == expected)) return false;
-    it->second = std::move(desired);
+    // The old value ends with `desired`, which the caller destroys: not under the lock.
+    std::swap(it->second, desired);
     return true;
   }
 
@@ -96,10 +98,11 @@ class Map {
     requires std::equality_comparable<V>
   {
     Part& part = PartOf(key);
+    typename std::unordered_map<K, V, Hash>::node_type old;  // destroyed after the lock
     std::lock_guard hold(part.mu);
     const auto it = part.values.find(key);
     if (it == part.values.end() || !(it->second == expected)) return false;
-    part.values.erase(it);
+    old = part.values.extract(it);
     return true;
   }
 

@@ -1,6 +1,7 @@
 #include "plimsoll/runtime/sync/map.h"
 
 #include <map>
+#include <memory>
 #include <random>
 #include <string>
 
@@ -129,6 +130,37 @@ TEST(MapTest, RangeNeverShowsAKeyTwiceWhileOthersStoreAndDelete) {
   }
   stop.store(true);
   wg.Wait();
+}
+
+TEST(MapTest, AValueThatGoesMayUseTheMapAtItsEnd) {
+  struct AsksAtItsEnd {
+    Map<int, std::shared_ptr<AsksAtItsEnd>>* map;
+    int* asked;
+    ~AsksAtItsEnd() {
+      (void)map->Load(1);
+      ++*asked;
+    }
+  };
+  int asked = 0;
+  Map<int, std::shared_ptr<AsksAtItsEnd>> map;
+  const auto make = [&] { return std::make_shared<AsksAtItsEnd>(&map, &asked); };
+  map.Store(1, make());
+  AsksAtItsEnd* at = map.Load(1)->get();
+  const std::shared_ptr<AsksAtItsEnd> same(std::shared_ptr<void>(), at);  // equal, and owns nothing
+  EXPECT_TRUE(map.CompareAndSwap(1, same, make()));
+  EXPECT_EQ(asked, 1);
+  at = map.Load(1)->get();
+  EXPECT_TRUE(map.CompareAndDelete(1, std::shared_ptr<AsksAtItsEnd>(std::shared_ptr<void>(), at)));
+  EXPECT_EQ(asked, 2);
+  map.Store(1, make());
+  map.Delete(1);
+  EXPECT_EQ(asked, 3);
+  map.Store(1, make());
+  map.Store(1, nullptr);
+  EXPECT_EQ(asked, 4);
+  map.Store(2, make());
+  map.Clear();
+  EXPECT_EQ(asked, 5);
 }
 
 }  // namespace

@@ -8,8 +8,9 @@
 // Blocking:  Do parks while another goroutine's f runs. Calling Do within f waits for ever.
 // Ordering:  what f did is visible after every Do.
 // Panics:    an f that throws, or ends its goroutine, counts as done: it does not run again. What
-//            OnceFunc and OnceValue make throws the same again at each call. A nil f panics with
-//            Go's text for a call of it, and counts as done too.
+//            OnceFunc and OnceValue make throws the same again at each call; of an f that ended its
+//            goroutine there is nothing to throw or give, and the later calls panic. A nil f panics
+//            with Go's text for a call of it, and counts as done too.
 #ifndef PLIMSOLL_RUNTIME_SYNC_ONCE_H_
 #define PLIMSOLL_RUNTIME_SYNC_ONCE_H_
 
@@ -26,6 +27,7 @@
 #include <utility>
 
 #include "plimsoll/runtime/panic/nil.h"
+#include "plimsoll/runtime/panic/panic.h"
 #include "plimsoll/runtime/sync/mutex.h"
 
 namespace plimsoll {
@@ -88,6 +90,9 @@ auto OnceValue(F f, std::source_location where = std::source_location::current()
       }
     });
     if (state->thrown != nullptr) std::rethrow_exception(state->thrown);
+    if (!state->value.has_value()) [[unlikely]]
+      internal::ThrowPanic("sync: the function of a OnceFunc or OnceValue ended its goroutine",
+                           state->where);
     if constexpr (!std::is_void_v<T>) return *state->value;
   };
 }

@@ -6,6 +6,7 @@
 
 #include "gtest/gtest.h"
 #include "plimsoll/runtime/panic/panic.h"
+#include "plimsoll/runtime/sched/goexit.h"
 #include "plimsoll/runtime/sched/park.h"
 #include "plimsoll/runtime/sync/wait_group.h"
 
@@ -82,6 +83,25 @@ TEST(OnceFuncTest, RunsOnce) {
   f();
   f();
   EXPECT_EQ(runs, 1);
+}
+
+TEST(OnceTest, AFunctionThatEndedItsGoroutineLeavesNoValue) {
+  const auto value = OnceValue([]() -> std::string { Goexit(); });
+  const auto func = OnceFunc([] { Goexit(); });
+  WaitGroup wg;
+  wg.Go([&] { (void)value(); });
+  wg.Go([&] { func(); });
+  wg.Wait();
+  for (const auto& call :
+       {std::function<void()>([&] { (void)value(); }), std::function<void()>(func)}) {
+    try {
+      call();
+      FAIL() << "no panic";
+    } catch (const Panic& panic) {
+      EXPECT_STREQ(panic.what(),
+                   "sync: the function of a OnceFunc or OnceValue ended its goroutine");
+    }
+  }
 }
 
 }  // namespace

@@ -11,7 +11,8 @@
 // Lifetime:  AgePools(), called once a collection of the collected heap (without one nothing ages),
 //            moves what lies on the shelves to a second row and destroys what lay in the second
 //            row: an object nobody asked for through two collections goes. What the pool holds when
-//            it dies is destroyed.
+//            it dies is destroyed. An object's destructor may use and end pools, but not its own:
+//            an object must not hold the last handle to the pool that it lies in.
 // Reset:     the pool gives objects back as they were Put.
 #ifndef PLIMSOLL_RUNTIME_SYNC_POOL_H_
 #define PLIMSOLL_RUNTIME_SYNC_POOL_H_

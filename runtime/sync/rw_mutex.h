@@ -33,7 +33,14 @@ class ABSL_LOCKABLE RWMutex {
   RWMutex(const RWMutex&) = delete;
   RWMutex& operator=(const RWMutex&) = delete;
 
-  void lock() ABSL_EXCLUSIVE_LOCK_FUNCTION();
+  void lock() ABSL_EXCLUSIVE_LOCK_FUNCTION() {
+    int32_t free = 0;
+    // acquire: pairs with the releases in unlock() and unlock_shared()
+    if (!readers_.compare_exchange_strong(free, -kWriter, std::memory_order_acquire,
+                                          std::memory_order_relaxed)) [[unlikely]] {
+      LockSlow();
+    }
+  }
   bool try_lock() ABSL_EXCLUSIVE_TRYLOCK_FUNCTION(true);
   void unlock(std::source_location where = std::source_location::current()) ABSL_UNLOCK_FUNCTION();
 
@@ -55,15 +62,19 @@ class ABSL_LOCKABLE RWMutex {
  private:
   static constexpr int32_t kWriter = 1 << 30;  // more than there can be readers
 
+  void LockSlow();
   void UnlockSharedSlow(int32_t before, std::source_location where);
 
-  Mutex writers_;  // held by the writer: one at a time
-  // Readers that are in or wait for a writer, less kWriter while a writer is in or waits.
+  // Readers that are in or wait for a writer, less kWriter for the writer that is in or waits for
+  // readers, and less kWriter for the one that is next, of whom there is at most one. What lets
+  // others in is one change of this word, and the last touch of the mutex by who makes it, but
+  // where somebody waits who cannot go on without more.
   std::atomic<int32_t> readers_{0};
-  // Readers that a waiting writer still has to see leave. May go below zero for a moment.
+  // Readers that the next writer still has to see leave. May go below zero for a moment.
   std::atomic<int32_t> departing_{0};
-  internal::Sema writer_sema_;
+  internal::Sema writer_sema_;  // gives the next writer its turn
   internal::Sema reader_sema_;
+  Mutex next_writer_;  // held by the next writer while it waits: the others queue here
 };
 
 }  // namespace plimsoll

@@ -10,13 +10,14 @@
 // Ordering:  what precedes a Done is visible after the Wait that it lets go on.
 // Lifetime:  may be reused, or destroyed, once every Wait has returned.
 // Misuse:    a count below zero, Add beside a Wait that found zero, and reuse before the last Wait
-//            has returned panic with Go's text.
+//            has returned panic with Go's text; so does Go's goroutine where f is nil.
 #ifndef PLIMSOLL_RUNTIME_SYNC_WAIT_GROUP_H_
 #define PLIMSOLL_RUNTIME_SYNC_WAIT_GROUP_H_
 
 #include <atomic>
 #include <concepts>
 #include <cstdint>
+#include <optional>
 #include <source_location>
 #include <type_traits>
 #include <utility>
@@ -24,6 +25,7 @@
 #include "plimsoll/alloc/base/intrusive_list.h"
 #include "plimsoll/alloc/base/spin_lock.h"
 #include "plimsoll/runtime/go.h"
+#include "plimsoll/runtime/panic/nil.h"
 #include "plimsoll/runtime/sched/park.h"
 
 namespace plimsoll {
@@ -38,17 +40,31 @@ class WaitGroup {
   void Done(std::source_location where = std::source_location::current()) { Add(-1, where); }
   void Wait(std::source_location where = std::source_location::current());
 
-  // Runs f() on a new goroutine, and counts it until it ends.
+  // Runs f() on a new goroutine, and counts it until f has ended and is destroyed with all it
+  // holds.
   template <std::invocable F>
-  void Go(F&& f) {
-    Add(1);
-    plimsoll::Go([this, f = std::forward<F>(f)]() mutable {
+  void Go(F&& f, std::source_location where = std::source_location::current()) {
+    using Fn = std::decay_t<F>;
+    auto task = [this, where, f = std::optional<Fn>(std::in_place, std::forward<F>(f))]() mutable {
       struct DoneAtEnd {
         WaitGroup* wg;
-        ~DoneAtEnd() { wg->Done(); }
-      } done{this};
-      std::move(f)();
-    });
+        std::optional<Fn>& f;
+        ~DoneAtEnd() {
+          f.reset();
+          wg->Done();
+        }
+      } done{this, f};
+      if (internal::IsNil(*f)) [[unlikely]]
+        internal::PanicOfNil(where);
+      (*std::move(f))();
+    };
+    Add(1, where);
+    try {
+      plimsoll::Go(std::move(task));
+    } catch (...) {  // a move of f's
+      Done();
+      throw;
+    }
   }
 
  private:

@@ -2,7 +2,9 @@
 
 #include <atomic>
 #include <memory>
+#include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "gtest/gtest.h"
 #include "plimsoll/runtime/go.h"
@@ -91,6 +93,35 @@ TEST(WaitGroupTest, ACountBelowZeroPanics) {
     EXPECT_STREQ(panic.what(), "sync: negative WaitGroup counter");
     EXPECT_EQ(panic.where().line(), static_cast<unsigned>(__LINE__ - 4));
   }
+}
+
+TEST(WaitGroupTest, GoCountsTheEndOfWhatTheFunctionHolds) {
+  struct SlowToEnd {
+    std::atomic<bool>* ended;
+    SlowToEnd(std::atomic<bool>* e) : ended(e) {}
+    SlowToEnd(SlowToEnd&& other) noexcept : ended(std::exchange(other.ended, nullptr)) {}
+    ~SlowToEnd() {
+      if (ended == nullptr) return;
+      for (int i = 0; i < 100; ++i) sched::Yield();
+      ended->store(true);
+    }
+  };
+  std::atomic<bool> ended{false};
+  WaitGroup wg;
+  wg.Go([held = SlowToEnd(&ended)] {});
+  wg.Wait();
+  EXPECT_TRUE(ended.load());
+}
+
+TEST(WaitGroupTest, GoCountsNothingWhereTheFunctionCannotBeTaken) {
+  struct ThrowsWhenCopied {
+    ThrowsWhenCopied() = default;
+    ThrowsWhenCopied(const ThrowsWhenCopied&) { throw std::runtime_error("a copy"); }
+    void operator()() const {}
+  } f;
+  WaitGroup wg;
+  EXPECT_THROW(wg.Go(f), std::runtime_error);
+  wg.Wait();
 }
 
 }  // namespace

@@ -20,6 +20,8 @@ enum class WaitReason : uint8_t {
   kSelect,
   kSelectNoCases,
   kMutexLock,
+  kRWMutexRLock,
+  kRWMutexLock,
   kWaitGroupWait,
   kIoWait,
 };
