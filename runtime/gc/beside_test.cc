@@ -17,7 +17,9 @@
 #include "plimsoll/runtime/gc/make.h"
 #include "plimsoll/runtime/gc/ptr.h"
 #include "plimsoll/runtime/gc/root.h"
+#include "plimsoll/runtime/gc/string.h"
 #include "plimsoll/runtime/gc/testing/fake_world.h"
+#include "plimsoll/runtime/gc/variant.h"
 #include "plimsoll/runtime/gc/vector.h"
 #include "plimsoll/runtime/gc/visitor.h"
 #include "plimsoll/runtime/gc/weak.h"
@@ -353,6 +355,53 @@ class LateShade {
   Node* old_ = nullptr;
   bool shaded_ = false;
 };
+
+// A list that the mark goes along, step by step. The program works at its other end: what a variant
+// leads to it moves to an array, of which there are two, so that the mark has been at one of them
+// already; then it gives the variant another alternative, and no other pointer is overwritten.
+TEST(BesideTest, WhatAVariantGivesUpIsMarked) {
+  struct Holder {
+    variant<int64_t, string, Ptr<Node>> is;
+    Ptr<Holder> next;
+    GC_FIELDS(Holder, is, next);
+  };
+  constexpr size_t kHolders = 500;
+  FakeWorld& world = World();
+  Root<Ptr<Node>> first = make_array<Ptr<Node>>(kHolders);
+  Root<Holder> list;
+  Root<Ptr<Node>> last = make_array<Ptr<Node>>(kHolders);
+  std::vector<Holder*> far;  // from the list's end on
+  for (size_t i = 0; i < kHolders; ++i) {
+    Holder* h = make<Holder>();
+    h->is = Ptr<Node>(make<Node>());
+    h->next = list.get();
+    list = h;
+    far.push_back(h);
+  }
+  size_t moved = 0;
+  world.beside = [&] {
+    for (int n = 0; n < 5 && moved < kHolders; ++n, ++moved) {
+      auto& is = far[moved]->is;
+      (moved % 2 == 0 ? first : last).get()[moved] = is.get<Ptr<Node>>();
+      if (moved % 4 < 2) {
+        is = int64_t{-1};
+      } else {
+        is = string("was here");
+      }
+    }
+  };
+  Collect();  // with checkmark and the verifier
+  world.beside = nullptr;
+  EXPECT_GT(moved, kHolders / 4);
+  for (size_t i = 0; i < moved; ++i) {
+    alloc::Object o;
+    const Node* n = (i % 2 == 0 ? first : last).get()[i];
+    EXPECT_TRUE(alloc::FindObject(reinterpret_cast<uintptr_t>(n), &o)) << i;
+    if (i % 4 >= 2) {
+      EXPECT_EQ(far[i]->is.get<string>(), "was here") << i;
+    }
+  }
+}
 
 TEST(BesideTest, AnEndThatFindsMuchMoreStartsTheWorldAgain) {
   World();

@@ -14,6 +14,7 @@
 #include "plimsoll/runtime/gc/slice.h"
 #include "plimsoll/runtime/gc/string.h"
 #include "plimsoll/runtime/gc/testing/fake_world.h"
+#include "plimsoll/runtime/gc/variant.h"
 #include "plimsoll/runtime/gc/vector.h"
 #include "plimsoll/runtime/panic/panic.h"
 
@@ -200,6 +201,38 @@ TEST_F(ContainersTest, AnOptionalKeepsItsValueUntilItIsReset) {
   Collect();
   EXPECT_EQ(GetStats().live_objects, 1u);
   EXPECT_EQ(h->name, optional<string>());
+}
+
+TEST_F(ContainersTest, AVariantKeepsWhatItHoldsAndNoMore) {
+  struct Holder {
+    variant<int64_t, string, Ptr<Item>> is;
+    GC_FIELDS(Holder, is);
+  };
+  Root<Holder> h = make<Holder>();
+  EXPECT_TRUE(h->is.holds<int64_t>());
+  EXPECT_EQ(h->is.get<int64_t>(), 0);
+  h->is = string("a text");
+  Collect();
+  EXPECT_EQ(GetStats().live_objects, 2u);
+  EXPECT_EQ(h->is.get<string>(), "a text");
+  EXPECT_EQ(h->is.index(), 1u);
+  EXPECT_EQ(h->is.get_if<int64_t>(), nullptr);
+  EXPECT_EQ(PanicOf([&] { (void)h->is.get<Ptr<Item>>(); }), "gc::variant holds another type");
+  const variant<int64_t, string, Ptr<Item>> same = h->is;
+  EXPECT_TRUE(same == h->is);
+  h->is = Ptr<Item>(make<Item>());
+  EXPECT_FALSE(same == h->is);
+  h->is.get<Ptr<Item>>()->name = string("an item's");
+  Collect();
+  EXPECT_EQ(GetStats().live_objects, 3u) << "the text is gone, the item and its name are there";
+  EXPECT_EQ(h->is.visit([]<typename T>(const T&) { return sizeof(T); }), sizeof(Ptr<Item>));
+  h->is = h->is.get<Ptr<Item>>()->name;  // out of what goes with it
+  Collect();
+  EXPECT_EQ(GetStats().live_objects, 2u);
+  EXPECT_EQ(h->is.get<string>(), "an item's");
+  h->is = int64_t{5};
+  Collect();
+  EXPECT_EQ(GetStats().live_objects, 1u);
 }
 
 TEST_F(ContainersTest, AMapAgreesWithTheStandardOne) {

@@ -4,6 +4,7 @@
 
 #include "plimsoll/runtime/gc/optional.h"
 #include "plimsoll/runtime/gc/slice.h"
+#include "plimsoll/runtime/gc/variant.h"
 #include "plimsoll/runtime/panic/panic.h"
 
 namespace plimsoll::gc::internal {
@@ -17,6 +18,10 @@ void ThrowIndex(size_t index, size_t length, std::source_location where) {
 
 void ThrowNoValue(std::source_location where) {
   plimsoll::internal::ThrowPanic("gc::optional has no value", where);
+}
+
+void ThrowOtherType(std::source_location where) {
+  plimsoll::internal::ThrowPanic("gc::variant holds another type", where);
 }
 
 void ThrowSliceEnd(size_t end, size_t capacity, std::source_location where) {
