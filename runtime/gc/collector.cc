@@ -107,7 +107,9 @@ struct Collector {
   std::atomic<int64_t> stopped_ns{0};
   std::atomic<int64_t> max_stopped_ns{0};
   std::atomic<int64_t> total_stopped_ns{0};
-  std::atomic<int64_t> pauses[kPauses] = {};
+  struct {
+    std::atomic<int64_t> stopping_ns, stopped_ns;
+  } pauses[kPauses] = {};
 };
 
 constinit Collector gc;
@@ -357,7 +359,8 @@ void CountPause(int64_t t0, int64_t t1, int64_t t2) {
   Raise(gc.max_stopped_ns, t2 - t1);
   gc.total_stopped_ns.fetch_add(t2 - t0, std::memory_order_relaxed);
   const uint64_t n = gc.pause_count.load(std::memory_order_relaxed) + 1;
-  gc.pauses[n % kPauses].store(t2 - t0, std::memory_order_relaxed);
+  gc.pauses[n % kPauses].stopping_ns.store(t1 - t0, std::memory_order_relaxed);
+  gc.pauses[n % kPauses].stopped_ns.store(t2 - t1, std::memory_order_relaxed);
   gc.pause_count.store(n, std::memory_order_release);  // pairs with RecentPauses()
 }
 
@@ -811,11 +814,13 @@ Stats GetStats() {
   return s;
 }
 
-size_t RecentPauses(int64_t* ns, size_t n) {
+size_t RecentPauses(Pause* pauses, size_t n) {
   const uint64_t last = gc.pause_count.load(std::memory_order_acquire);
   const size_t have = std::min({n, static_cast<size_t>(last), kPauses});
   for (size_t i = 0; i < have; ++i) {
-    ns[i] = gc.pauses[(last - i) % kPauses].load(std::memory_order_relaxed);
+    const auto& pause = gc.pauses[(last - i) % kPauses];
+    pauses[i] = {pause.stopping_ns.load(std::memory_order_relaxed),
+                 pause.stopped_ns.load(std::memory_order_relaxed)};
   }
   return have;
 }

@@ -91,9 +91,13 @@ struct Stats {
 };
 Stats GetStats();
 
-// Pauses (stopping and stopped) of the last cycles, newest first; two of each that marked beside
-// the program, or more where the end was tried again. At most `n`. Returns how many.
-size_t RecentPauses(int64_t* ns, size_t n);
+// The pauses of the last cycles, newest first; two of each that marked beside the program, or more
+// where the end was tried again. At most `n`, and 1,024. Returns how many.
+struct Pause {
+  int64_t stopping_ns = 0;  // from the request to the last mutator's stop: some still ran
+  int64_t stopped_ns = 0;   // from there to the start: none ran
+};
+size_t RecentPauses(Pause* pauses, size_t n);
 
 // The compiler keeps `p`, and with it what it points to, up to here: from a stack a pointer is gone
 // after its last use, also where the object's destructor or a cleanup ends what is still in use.

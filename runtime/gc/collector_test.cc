@@ -404,9 +404,10 @@ TEST_F(CollectorTest, PausesAreCounted) {
   EXPECT_EQ(after.cycles, before.cycles + 2);
   EXPECT_GT(after.total_stopped_ns, before.total_stopped_ns);
   EXPECT_GE(after.max_stopped_ns, after.stopped_ns);
-  int64_t pauses[2];
+  Pause pauses[2];
   ASSERT_EQ(RecentPauses(pauses, 2), 2u);
-  EXPECT_EQ(pauses[0], after.stopping_ns + after.stopped_ns);
+  EXPECT_EQ(pauses[0].stopping_ns, after.stopping_ns);
+  EXPECT_EQ(pauses[0].stopped_ns, after.stopped_ns);
 }
 
 // --- A model: a graph of plain numbers beside the heap's.

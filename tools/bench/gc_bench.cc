@@ -127,9 +127,12 @@ void GcHeap(const Args& args) {
   for (const auto& b : batches) all.insert(all.end(), b.begin(), b.end());
   std::sort(all.begin(), all.end());
   const uint64_t ran = gc::GetStats().cycles - cycles;
-  std::vector<int64_t> ns(std::min<uint64_t>(ran, 1024));
-  ns.resize(gc::RecentPauses(ns.data(), ns.size()));
-  std::vector<double> pauses(ns.begin(), ns.end());
+  std::vector<gc::Pause> recent(std::min<uint64_t>(ran, 1024));
+  recent.resize(gc::RecentPauses(recent.data(), recent.size()));
+  std::vector<double> pauses;
+  for (const gc::Pause& p : recent) {
+    pauses.push_back(static_cast<double>(p.stopping_ns + p.stopped_ns));
+  }
   std::sort(pauses.begin(), pauses.end());
   Report(
       args, rounds * 8 * args.procs, seconds,

@@ -1,0 +1,127 @@
+// gc_pauses MIB GOROUTINES SECONDS: how long do the collector's pauses last beside a large heap and
+// many goroutines? Prints "stopping_us stopped_us" for each pause, oldest first, at most 1,024;
+// gc_pauses.py draws them. GOMAXPROCS says on how many Ps.
+//
+// MIB are live, in chains of eight 64-byte nodes, while a mutator for each P replaces random
+// chains. Each goroutine waits for a channel, and its stack alone holds a chain of its own.
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <vector>
+
+#include "plimsoll/runtime/chan/channel.h"
+#include "plimsoll/runtime/gc/collector.h"
+#include "plimsoll/runtime/gc/make.h"
+#include "plimsoll/runtime/gc/ptr.h"
+#include "plimsoll/runtime/gc/root.h"
+#include "plimsoll/runtime/go.h"
+#include "plimsoll/runtime/runtime.h"
+#include "plimsoll/runtime/sched/scheduler.h"
+#include "plimsoll/runtime/sync/wait_group.h"
+
+namespace {
+
+using namespace plimsoll;
+
+struct Node {
+  gc::Ptr<Node> next, a, b, c;
+  uint64_t numbers[4] = {};
+  GC_FIELDS(Node, next, a, b, c);
+};
+
+Node* Chain() {
+  Node* head = nullptr;
+  for (uint64_t i = 0; i < 8; ++i) {
+    Node* n = gc::make<Node>();
+    n->next = n->a = n->b = n->c = head;
+    n->numbers[0] = i;
+    head = n;
+  }
+  return head;
+}
+
+int Run(int64_t mib, int64_t goroutines, int64_t seconds) {
+  const int64_t slots = (mib << 20) / 512;
+  gc::Root<gc::Ptr<Node>> root = gc::make_array<gc::Ptr<Node>>(static_cast<size_t>(slots));
+  for (int64_t i = 0; i < slots; ++i) root.get()[i] = Chain();
+  Channel<int> end;
+  std::atomic<int64_t> waiting{0}, whole{0};
+  WaitGroup done;
+  for (int64_t i = 0; i < goroutines; ++i) {
+    done.Add(1);
+    Go([&] {
+      const Node* mine = Chain();
+      waiting.fetch_add(1);
+      (void)end.Recv();
+      uint64_t sum = 0;
+      for (const Node* n = mine; n != nullptr; n = n->next) sum += n->numbers[0];
+      whole.fetch_add(sum == 28);
+      done.Done();
+    });
+  }
+  while (waiting.load() < goroutines) Yield();
+  gc::Collect();
+  const gc::Stats before = gc::GetStats();
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
+  WaitGroup mutators;
+  const int procs = sched::GetStats().procs;
+  for (int p = 0; p < procs; ++p) {
+    mutators.Add(1);
+    Go([&, p] {
+      uint64_t r = static_cast<uint64_t>(p) * 7919 + 12345;
+      while (std::chrono::steady_clock::now() < until) {
+        for (int i = 0; i < 100; ++i) {
+          r ^= r << 13;
+          r ^= r >> 7;
+          r ^= r << 17;
+          root.get()[r % static_cast<uint64_t>(slots)] = Chain();
+        }
+      }
+      mutators.Done();
+    });
+  }
+  mutators.Wait();
+  const gc::Stats after = gc::GetStats();
+  std::vector<gc::Pause> pauses(1024);
+  pauses.resize(gc::RecentPauses(pauses.data(), pauses.size()));
+  // The first cycles were before the measurement; their pauses are the last of the list.
+  const size_t measured =
+      static_cast<size_t>((after.cycles - before.cycles) * 2 + (after.restarts - before.restarts));
+  if (pauses.size() > measured) pauses.resize(measured);
+  for (size_t i = pauses.size(); i-- > 0;) {
+    std::printf("%.1f %.1f\n", static_cast<double>(pauses[i].stopping_ns) / 1e3,
+                static_cast<double>(pauses[i].stopped_ns) / 1e3);
+  }
+  std::fprintf(stderr, "%d P, %lld MiB live, %lld goroutines, %llu cycles in %lld s\n", procs,
+               static_cast<long long>(after.live_bytes >> 20), static_cast<long long>(goroutines),
+               static_cast<unsigned long long>(after.cycles - before.cycles),
+               static_cast<long long>(seconds));
+  end.Close();
+  done.Wait();
+  if (whole.load() == goroutines) return 0;
+  std::fprintf(stderr, "gc_pauses: of %lld goroutines %lld found their chain whole\n",
+               static_cast<long long>(goroutines), static_cast<long long>(whole.load()));
+  return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  int64_t numbers[3] = {};
+  bool good = argc == 4;
+  for (int i = 0; good && i < 3; ++i) {
+    char* end;
+    numbers[i] = std::strtoll(argv[i + 1], &end, 10);
+    good = *end == '\0' && end != argv[i + 1] && numbers[i] > (i == 1 ? -1 : 0) &&
+           numbers[i] < 1'000'000'000;
+  }
+  if (!good) {
+    std::fputs("gc_pauses MIB GOROUTINES SECONDS\n", stderr);
+    return 64;
+  }
+  setenv("PLIMSOLL_LOG", "off", 0);
+  return Main(argc, argv, [&] { return Run(numbers[0], numbers[1], numbers[2]); });
+}

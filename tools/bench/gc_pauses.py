@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+"""Draws how long the collector's pauses last, as histograms: the time to stop, and the time stopped.
+
+    tools/bench/gc_pauses.py OUT.svg [MIB [GOROUTINES [SECONDS]]]
+
+of bazel build --config=opt //tools/bench:gc_pauses; 1024 MiB live, 100,000 goroutines that wait and
+60 s where nothing else is said. GOMAXPROCS says on how many Ps. Prints p50, p99 and the longest.
+"""
+
+import math
+import subprocess
+import sys
+
+PROGRAM = ".bazel/bin/tools/bench/gc_pauses"
+WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 860, 260, 56, 34, 20, 44
+FIRST, LAST, BY_DECADE = 1.0, 1e6, 5  # us: from 1 us to 1 s, so many bars for each tenfold
+BARS = round(math.log10(LAST / FIRST) * BY_DECADE)
+
+
+def bar_of(us):
+    """The bar that a pause counts in; what is beyond either end counts in the last there is."""
+    return min(BARS - 1, max(0, math.floor(math.log10(max(us, FIRST) / FIRST) * BY_DECADE)))
+
+
+def part(values, share):
+    """The value that `share` of them do not exceed."""
+    return sorted(values)[min(len(values) - 1, math.ceil(len(values) * share) - 1)]
+
+
+def figures(values):
+    return f"p50 {part(values, .5):.0f} us, p99 {part(values, .99):.0f} us, longest {max(values):.0f} us"
+
+
+def histogram(name, colour, values, top):
+    """The lines of one histogram, `top` below the picture's upper edge."""
+    counts = [0] * BARS
+    for us in values:
+        counts[bar_of(us)] += 1
+    most = max(counts)
+    wide = (WIDTH - LEFT - RIGHT) / BARS
+    floor = top + HEIGHT - BOTTOM
+    out = [f'<text x="{LEFT}" y="{top + 20}">{name}: {len(values)} pauses, {figures(values)}</text>',
+           f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{floor}" y2="{floor}" stroke="#888"/>',
+           f'<text x="{LEFT - 6}" y="{top + TOP + 10}" text-anchor="end">{most}</text>']
+    for i, count in enumerate(counts):
+        high = count / most * (HEIGHT - TOP - BOTTOM)
+        out.append(f'<rect x="{LEFT + i * wide + 1:.1f}" y="{floor - high:.1f}" width="{wide - 2:.1f}" '
+                   f'height="{high:.1f}" fill="{colour}"/>')
+    for decade in range(BARS // BY_DECADE + 1):
+        us = round(FIRST * 10 ** decade)
+        text = f"{us} us" if us < 1000 else f"{us // 1000} ms" if us < 10**6 else f"{us // 10**6} s"
+        x = LEFT + decade * BY_DECADE * wide
+        out.append(f'<text x="{x:.1f}" y="{floor + 18}" text-anchor="middle">{text}</text>')
+    return out
+
+
+def draw(path, title, series):
+    """One histogram below the other."""
+    tall = HEIGHT * len(series) + 20
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{tall}" '
+           'font-family="sans-serif" font-size="12"><rect width="100%" height="100%" fill="#fff"/>',
+           f'<text x="{LEFT}" y="16" font-weight="bold">{title}</text>']
+    for i, (name, colour, values) in enumerate(series):
+        out += histogram(name, colour, values, 20 + i * HEIGHT)
+    with open(path, "w") as file:
+        file.write("\n".join(out + ["</svg>", ""]))
+
+
+def main():
+    if not 2 <= len(sys.argv) <= 5:
+        sys.exit(__doc__)
+    numbers = sys.argv[2:] + ["1024", "100000", "60"][len(sys.argv) - 2:]
+    run = subprocess.run([PROGRAM, *numbers], check=True, stdout=subprocess.PIPE,
+                         stderr=subprocess.PIPE, text=True)
+    pauses = [tuple(map(float, line.split())) for line in run.stdout.splitlines()]
+    if not pauses:
+        sys.exit("no cycle ran: take more seconds")
+    title = run.stderr.strip()
+    series = [("time to stop", "#1f4e9e", [p[0] for p in pauses]),
+              ("time stopped", "#a06a00", [p[1] for p in pauses]),
+              ("both", "#555", [sum(p) for p in pauses])]
+    draw(sys.argv[1], title, series)
+    print(title)
+    for name, _, values in series:
+        print(f"{name}: {figures(values)}")
+
+
+if __name__ == "__main__":
+    main()
