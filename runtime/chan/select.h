@@ -83,6 +83,16 @@ class CaseChannel {
   ChannelCore* core_ = nullptr;
 };
 
+// Whether F may be a receive's handler. One that takes the value is asked about nothing else.
+template <typename T, typename F>
+consteval bool HandlesRecv() {
+  if constexpr (std::invocable<F&, std::optional<T>>) {
+    return true;
+  } else {
+    return std::invocable<F&>;
+  }
+}
+
 template <typename T, typename F>
 class RecvCase {
  public:
@@ -123,7 +133,8 @@ class SendCase {
  public:
   static constexpr bool kIsSelectCase = true;
   static constexpr bool kIsChannelOp = true;
-  static constexpr bool kBindMayThrow = !std::is_nothrow_move_constructible_v<T>;
+  static constexpr bool kBindMayThrow =
+      !std::is_nothrow_move_constructible_v<T> || Wire<T>::kBoxed;  // a box may find no memory
 
   SendCase(CaseChannel channel, T value, F handler, std::source_location where)
       : channel_(std::move(channel)),
@@ -138,6 +149,7 @@ class SendCase {
         where_(other.where_) {}
 
   void Bind(SelectOp& op) {
+    NotTaken();  // of the select before, if one that gave back before us threw
     out_.emplace(std::move(value_));
     op.core = channel_.core();
     op.slot = const_cast<void*>(out_->bytes());  // a select only reads what it sends
@@ -225,7 +237,7 @@ auto OnRecv(Handle&& channel, F handler = {}) {
       std::is_base_of_v<RecvSide<std::remove_cvref_t<Handle>, T>, std::remove_cvref_t<Handle>>,
       "OnRecv takes a Channel or a RecvChannel");
   static_assert(
-      std::invocable<F&> || std::invocable<F&, std::optional<T>>,
+      internal::HandlesRecv<T, F>(),
       "OnRecv's handler takes nothing or a std::optional<T>: empty when the channel is closed");
   return internal::RecvCase<T, F>(internal::CaseChannel::Of(std::forward<Handle>(channel)),
                                   std::move(handler));

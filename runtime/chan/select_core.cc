@@ -79,30 +79,37 @@ SelectOp* Merge(SelectOp* a, SelectOp* b) {
   return all;
 }
 
+// Many: a merge sort of lists. The k-th of `sorted` is empty or has 2^k ops.
+[[gnu::noinline]] SelectOp* Sorted(std::span<SelectOp> ops) {
+  SelectOp* sorted[32] = {};
+  for (SelectOp& op : ops) {
+    if (op.core == nullptr) continue;
+    op.next_locked = nullptr;
+    SelectOp* carry = &op;
+    size_t k = 0;
+    for (; sorted[k] != nullptr; ++k) carry = Merge(std::exchange(sorted[k], nullptr), carry);
+    sorted[k] = carry;
+  }
+  SelectOp* all = nullptr;
+  for (SelectOp* list : sorted) all = Merge(all, list);
+  return all;
+}
+
 }  // namespace
 
 void SelectRun::SortByLock() {
-  // An insertion sort where there are few, as in most selects; else a merge sort of lists: the k-th
-  // of `sorted` is empty or has 2^k ops.
   constexpr size_t kFew = 12;
-  SelectOp* sorted[32] = {};
-  for (SelectOp& op : ops_) {
-    if (op.core == nullptr) continue;
-    op.next_locked = nullptr;
-    if (ops_.size() > kFew) {
-      SelectOp* carry = &op;
-      size_t k = 0;
-      for (; sorted[k] != nullptr; ++k) carry = Merge(std::exchange(sorted[k], nullptr), carry);
-      sorted[k] = carry;
-      continue;
-    }
-    SelectOp** at = &first_locked_;
-    while (*at != nullptr && (*at)->core < op.core) at = &(*at)->next_locked;
-    op.next_locked = *at;
-    *at = &op;
-  }
   if (ops_.size() > kFew) {
-    for (SelectOp* list : sorted) first_locked_ = Merge(first_locked_, list);
+    first_locked_ = Sorted(ops_);
+  } else {
+    for (SelectOp& op : ops_) {  // an insertion sort: most have one or two cases
+      if (op.core == nullptr) continue;
+      SelectOp** at = &first_locked_;
+      op.next_locked = nullptr;
+      while (*at != nullptr && (*at)->core < op.core) at = &(*at)->next_locked;
+      op.next_locked = *at;
+      *at = &op;
+    }
   }
   // One lock a channel.
   for (SelectOp* op = first_locked_; op != nullptr; op = op->next_locked) {

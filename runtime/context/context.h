@@ -7,7 +7,8 @@
 // Handle:    a Context is a value, and the first parameter of what heeds it. Copies name one
 //            context.
 // Tree:      cancelling a context cancels all that were made from it, before cancel returns, and
-//            never what it was made from. A second cancel does nothing.
+//            never what it was made from. A second cancel does nothing but wait, as any does, while
+//            another call is still at what it would have cancelled: it parks, or blocks its thread.
 // Err:       OK while it is wanted; then kCancelled "context canceled" or kDeadlineExceeded
 //            "context deadline exceeded". Cause() is what was given with the cancel, or Err().
 // Done:      a channel that is closed when it is cancelled; made when it is first asked for. Nil
@@ -175,7 +176,7 @@ class StopFunc {
   internal::ContextNodeRef hook_;
 };
 
-// Runs f() once `ctx` is cancelled, on a goroutine of its own.
+// Runs f() once `ctx` and all below what was cancelled are cancelled, on a goroutine of its own.
 StopFunc AfterFunc(const Context& ctx, std::function<void()> f,
                    std::source_location where = std::source_location::current());
 

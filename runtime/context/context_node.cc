@@ -166,22 +166,20 @@ RecvChannel<std::monostate> ContextNode::Done() {
   if (decider != this) return decider != nullptr ? decider->Done() : nullptr;
   if (auto* done = done_.load(std::memory_order_acquire)) return *done;
   auto fresh = std::make_unique<Channel<std::monostate>>();
-  bool made = false;
-  bool close = false;
-  {
-    sched::NoPreempt no_preempt;
-    base::SpinLockHolder hold(mu_);
-    if (done_.load(std::memory_order_relaxed) == nullptr) {
-      made = true;
-      close = cancelled_;  // then Finish does not know of it
-      done_.store(fresh.get(), std::memory_order_release);
+  for (bool closed = false;;) {
+    {
+      sched::NoPreempt no_preempt;
+      base::SpinLockHolder hold(mu_);
+      if (auto* done = done_.load(std::memory_order_relaxed)) return *done;
+      if (!cancelled_ || closed) {
+        done_.store(fresh.get(), std::memory_order_release);
+        return *fresh.release();
+      }
     }
+    // Cancelled, so CloseDone knows nothing of it: closed before anyone can see it open.
+    fresh->Close();
+    closed = true;
   }
-  if (made) {
-    if (close) fresh->Close();
-    return *fresh.release();
-  }
-  return *done_.load(std::memory_order_acquire);
 }
 
 absl::Status ContextNode::Err() {
@@ -210,6 +208,7 @@ bool ContextNode::Mark(const absl::Status& err, const absl::Status& cause, bool 
   cancelled_ = true;
   marking_ = top;
   close_done_ = done_.load(std::memory_order_relaxed) != nullptr;
+  settled_ = children_.empty() && !close_done_;  // most are leaves that nobody asked
   err_ = std::move(its_err);
   cause_ = std::move(its_cause);
   while (ContextNode* child = children_.PopFront()) {
@@ -296,12 +295,12 @@ void ContextNode::Cancel(const absl::Status& err, const absl::Status& cause) {
     ContextNode* child = list;
     list = child->next_to_cancel_;
     const bool ours = child->Mark(err, cause, /*top=*/false, &list);
-    if (ours) {
-      child->CloseDone();
-    } else {
-      child->AwaitMarking();
-    }
+    if (ours) child->CloseDone();
     child->next_to_cancel_ = std::exchange(ours ? cancelled : others, child);
+  }
+  // Last: our own nodes need not wait for another's.
+  for (ContextNode* child = others; child != nullptr; child = child->next_to_cancel_) {
+    child->AwaitMarking();
   }
   EndMarking();
   // From here on users' code may run: in destructors.

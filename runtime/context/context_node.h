@@ -138,7 +138,7 @@ class ContextNode {
   bool cancelled_ = false;
   bool marking_ = false;
   bool settled_ = false;     // cancelled, and so is all below
-  bool close_done_ = false;  // Done was made before cancelled_ was set: Finish closes it
+  bool close_done_ = false;  // Done was made before cancelled_ was set: CloseDone does it
   absl::Status err_;
   absl::Status cause_;
   std::optional<Timer> timer_;

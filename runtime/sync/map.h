@@ -8,7 +8,9 @@
 // Values:    copied out. K needs a hash and ==; CompareAnd… need V's ==.
 // Range:     each key at most once. Stores and deletions meanwhile may be seen or not. The function
 //            runs with nothing locked, so it may use the map; false ends the walk.
-// Destructors: of values and keys that go run with nothing locked, so they may use the map.
+// Ends:      keys and values that go are destroyed with nothing locked, so their destructors may
+// use
+//            the map. (Not so a V that copies and does not move.)
 // Blocking:  operations park for each other, never for long: a part of the map has its own lock;
 //            Range and Clear take one part at a time.
 // Ordering:  what precedes a Store is visible after the Load that returns its value.

@@ -88,7 +88,7 @@ void Mutex::LockSlow() {
 }
 
 // kLocked is cleared already; `before` is the state before that.
-void Mutex::UnlockSlow(uint32_t before, std::source_location where) {
+void Mutex::UnlockSlow(uint32_t before, std::source_location where, bool yield) {
   if ((before & kLocked) == 0) internal::FatalAt(where, "sync: unlock of unlocked mutex");
   // Somebody competes for it already, or nobody waits: then no one has to be woken, and the mutex
   // may be gone.
@@ -117,7 +117,7 @@ void Mutex::UnlockSlow(uint32_t before, std::source_location where) {
   // From here on the mutex may be gone.
   sched::Ready(wake->g);
   // The new owner should run now, not when our time slice ends: others wait for it in turn.
-  if (handed) sched::Yield();
+  if (handed && yield) sched::Yield();
 }
 
 }  // namespace plimsoll

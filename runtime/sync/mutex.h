@@ -51,10 +51,21 @@ class ABSL_LOCKABLE Mutex {
     // Release: pairs with the acquire in lock(), try_lock() and LockSlow().
     const uint32_t before = state_.fetch_sub(kLocked, std::memory_order_release);
     if (before != kLocked) [[unlikely]]
-      UnlockSlow(before, where);
+      UnlockSlow(before, where, /*yield=*/true);
   }
 
  private:
+  friend class RWMutex;
+
+  // As unlock, and the caller runs on where the mutex is handed to another: it holds what is wanted
+  // more.
+  void UnlockAndGoOn(std::source_location where = std::source_location::current())
+      ABSL_UNLOCK_FUNCTION() {
+    const uint32_t before = state_.fetch_sub(kLocked, std::memory_order_release);  // as unlock's
+    if (before != kLocked) [[unlikely]]
+      UnlockSlow(before, where, /*yield=*/false);
+  }
+
   // state_. kStarving and kWaiters change under queue_mu_ only. Without it: kLocked is set where
   // MayTake, and cleared by the owner; kWoken is set by one that spins, and only beside kLocked.
   // "Leaving": neither kLocked nor kWoken, but kWaiters. An owner has let go and still has to wake
@@ -81,7 +92,7 @@ class ABSL_LOCKABLE Mutex {
 
   void LockSlow();
   bool LockWithoutQueue(bool* awoke);
-  void UnlockSlow(uint32_t before, std::source_location where);
+  void UnlockSlow(uint32_t before, std::source_location where, bool yield);
 
   std::atomic<uint32_t> state_{0};
   base::SpinLock queue_mu_;

@@ -6,6 +6,7 @@
 //   auto table = OnceValue([] { return Load(); });   // table() loads at its first call
 //
 // Blocking:  Do parks while another goroutine's f runs. Calling Do within f waits for ever.
+// Lifetime:  may end when every Do has returned, not as soon as f is done.
 // Ordering:  what f did is visible after every Do.
 // Panics:    an f that throws, or ends its goroutine, counts as done: it does not run again. What
 //            OnceFunc and OnceValue make throws the same again at each call; of an f that ended its

@@ -1,7 +1,5 @@
 #include "plimsoll/runtime/sync/rw_mutex.h"
 
-#include <mutex>
-
 #include "plimsoll/alloc/base/spin_lock.h"
 #include "plimsoll/runtime/panic/fatal_at.h"
 #include "plimsoll/runtime/sched/park.h"
@@ -9,24 +7,24 @@
 namespace plimsoll {
 
 void RWMutex::LockSlow() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-  // As Mutex does: who has it may be about to leave, and handing over costs a switch. Nobody waits
-  // where the word is 0, so nobody is overtaken.
+  // As Mutex does: who has it may be about to leave, and handing over costs a switch. The word is 0
+  // only where no writer has announced itself, so none that has is overtaken.
   for (int spins = 0; sched::CanSpin(spins); ++spins) {
     for (int i = 0; i < 30; ++i) base::CpuRelax();
     if (readers_.load(std::memory_order_relaxed) == 0 && try_lock()) return;
   }
-  std::lock_guard next(next_writer_);
+  next_writer_.lock();
   // From here on new readers wait. acq_rel: acquire what readers and a writer released that have
   // left already; release what this writer will be seen to have announced.
   const int32_t before = readers_.fetch_sub(kWriter, std::memory_order_acq_rel);
   if (before < 0) {  // a writer is in, and hands over
     writer_sema_.Acquire(sched::WaitReason::kRWMutexLock);
-    return;
-  }
-  // Those that left since then have counted departing_ down, maybe before we count it up.
-  if (before != 0 && departing_.fetch_add(before, std::memory_order_acq_rel) + before != 0) {
+  } else if (before != 0 && departing_.fetch_add(before, std::memory_order_acq_rel) + before != 0) {
+    // Those that left since then have counted departing_ down, maybe before we counted it up.
     writer_sema_.Acquire(sched::WaitReason::kRWMutexLock);
   }
+  // It is ours: no time to let others run, whoever gets this mutex.
+  next_writer_.UnlockAndGoOn();
 }
 
 bool RWMutex::try_lock() {
@@ -51,6 +49,8 @@ void RWMutex::unlock(std::source_location where) ABSL_NO_THREAD_SAFETY_ANALYSIS 
   const int32_t waiting = left + kWriter;
   if (waiting == 0) {
     writer_sema_.Release(1);
+    // It owns what others want, and should run now, not when our time slice ends.
+    sched::Yield();
     return;
   }
   departing_.fetch_add(waiting, std::memory_order_acq_rel);  // before they are in, and can leave

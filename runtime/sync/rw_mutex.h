@@ -8,6 +8,7 @@
 //            the readers that came meanwhile go before the next writer. A goroutine that holds a
 //            read lock must therefore not ask for a second one: with a writer between, neither
 //            moves.
+// Spinning:  before it waits, lock() spins for a moment, by the rules of Mutex.
 // Blocking:  parks the goroutine, never its thread. A thread of your own is blocked instead.
 // Threads:   any; the one that unlocks need not be the one that locked.
 // Ordering:  what precedes unlock() is visible after the lock() and lock_shared() that follow it;

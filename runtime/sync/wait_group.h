@@ -9,6 +9,8 @@
 //            the count is already above zero.
 // Ordering:  what precedes a Done is visible after the Wait that it lets go on.
 // Lifetime:  may be reused, or destroyed, once every Wait has returned.
+//            What a function given to Go holds is destroyed before it is counted as ended: it must
+//            not hold the last handle to this WaitGroup, nor Wait for it in a destructor.
 // Misuse:    a count below zero, Add beside a Wait that found zero, and reuse before the last Wait
 //            has returned panic with Go's text; so does Go's goroutine where f is nil.
 #ifndef PLIMSOLL_RUNTIME_SYNC_WAIT_GROUP_H_
