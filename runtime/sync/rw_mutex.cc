@@ -17,10 +17,10 @@ void RWMutex::LockSlow() ABSL_NO_THREAD_SAFETY_ANALYSIS {
   // From here on new readers wait. acq_rel: acquire what readers and a writer released that have
   // left already; release what this writer will be seen to have announced.
   const int32_t before = readers_.fetch_sub(kWriter, std::memory_order_acq_rel);
-  if (before < 0) {  // a writer is in, and hands over
-    writer_sema_.Acquire(sched::WaitReason::kRWMutexLock);
-  } else if (before != 0 && departing_.fetch_add(before, std::memory_order_acq_rel) + before != 0) {
-    // Those that left since then have counted departing_ down, maybe before we counted it up.
+  // Waits for the writer that is in, which hands over, or for the readers that are. Those that left
+  // since then have counted departing_ down, maybe before we count it up.
+  if (before < 0 ||
+      (before != 0 && departing_.fetch_add(before, std::memory_order_acq_rel) + before != 0)) {
     writer_sema_.Acquire(sched::WaitReason::kRWMutexLock);
   }
   // It is ours: no time to let others run, whoever gets this mutex.
