@@ -2,13 +2,12 @@
 
 #include "plimsoll/runtime/sync/mutex.h"
 
-#include <optional>
-
 #include "gtest/gtest.h"
 #include "plimsoll/tests/model/atomic.h"
 #include "plimsoll/tests/model/explore.h"
 #include "plimsoll/tests/model/faults.h"
 #include "plimsoll/tests/model/goroutine.h"
+#include "plimsoll/tests/model/last_deletes.h"
 
 namespace plimsoll::model {
 namespace {
@@ -49,39 +48,14 @@ Program Lockers(int goroutines, int each, bool time, bool tries) {
   };
 }
 
-// `goroutines` share what the last of them to leave deletes, the mutex in it: nothing of a mutex is
-// touched by who has let go of it and is not needed by those who wait.
-Program LastOneDeletes(int goroutines) {
-  return [=] {
-    struct Owned {
-      explicit Owned(int n) : users(n) {}
-      Mutex mu;
-      Var<int> users;
-    };
-    auto* owned = New<std::optional<Owned>>("owned");
-    owned->emplace(goroutines);
-    for (int i = 0; i < goroutines; ++i) {
-      Goroutine("user", [=] {
-        Owned& o = **owned;
-        o.mu.lock();
-        const int left = o.users.Get() - 1;
-        o.users.Set(left);
-        o.mu.unlock();
-        if (left == 0) owned->reset();
-      });
-    }
-    AtEnd([=] { Check(!owned->has_value(), "the last one deleted it"); });
-  };
-}
-
 TEST(MutexModel, TheLastOneMayDeleteIt) {
   const Options two{.search = Search::kBounded, .preemptions = 2};
-  ExpectHolds("2 users", {}, LastOneDeletes(2));
-  ExpectHolds("3 users, 2 preemptions", two, LastOneDeletes(3));
+  ExpectHolds("2 users", {}, LastOneDeletes<Mutex>(2));
+  ExpectHolds("3 users, 2 preemptions", two, LastOneDeletes<Mutex>(3));
   ExpectHolds("4 users, random",
               {.search = Search::kRandom, .executions = SearchFar() ? 1'000'000u : 30'000u},
-              LastOneDeletes(4));
-  if (SearchFar()) ExpectHolds("3 users", {}, LastOneDeletes(3));
+              LastOneDeletes<Mutex>(4));
+  if (SearchFar()) ExpectHolds("3 users", {}, LastOneDeletes<Mutex>(3));
 }
 
 TEST(MutexModel, KeepsOthersOutAndLosesNoWakeUp) {
@@ -112,8 +86,8 @@ TEST(MutexModel, FindsEachPlantedFault) {
   ExpectFinds("3 goroutines twice, time passes", "starving: unlocked and handed over", random,
               Lockers(3, 2, true, false));
   ExpectFinds("2 goroutines", "unlock wakes nobody", {}, Lockers(2, 1, false, false));
-  ExpectFinds("4 users", "takes a mutex somebody is leaving", random, LastOneDeletes(4));
-  ExpectFinds("4 users", "spins where somebody is leaving", random, LastOneDeletes(4));
+  ExpectFinds("4 users", "takes a mutex somebody is leaving", random, LastOneDeletes<Mutex>(4));
+  ExpectFinds("4 users", "spins where somebody is leaving", random, LastOneDeletes<Mutex>(4));
   ExpectFinds("2 goroutines", "lock: no acquire", {}, Lockers(2, 1, false, false));
 }
 

@@ -9,6 +9,7 @@
 #include "plimsoll/tests/model/explore.h"
 #include "plimsoll/tests/model/faults.h"
 #include "plimsoll/tests/model/goroutine.h"
+#include "plimsoll/tests/model/last_deletes.h"
 
 namespace plimsoll::model {
 namespace {
@@ -81,30 +82,6 @@ Program LastReaderDeletes(int writers) {
   };
 }
 
-// The last writer out deletes it: what handed over to it must be done with it by then.
-Program LastWriterDeletes(int writers) {
-  return [=] {
-    struct Owned {
-      explicit Owned(int n) : users(n) {}
-      RWMutex mu;
-      Var<int> users;
-    };
-    auto* owned = New<std::optional<Owned>>("owned");
-    owned->emplace(writers);
-    for (int i = 0; i < writers; ++i) {
-      Goroutine("writer", [=] {
-        Owned& o = **owned;
-        o.mu.lock();
-        const int left = o.users.Get() - 1;
-        o.users.Set(left);
-        o.mu.unlock();
-        if (left == 0) owned->reset();
-      });
-    }
-    AtEnd([=] { Check(!owned->has_value(), "the last one deleted it"); });
-  };
-}
-
 TEST(RWMutexModel, KeepsWritersAloneAndLosesNoWakeUp) {
   const Options two{.search = Search::kBounded, .preemptions = 2};
   ExpectHolds("a writer, a reader", {}, ReadersAndWriters(1, 1, false));
@@ -126,9 +103,9 @@ TEST(RWMutexModel, TheLastReaderMayDeleteIt) {
   ExpectHolds("a writer, the reader deletes", {}, LastReaderDeletes(1));
   ExpectHolds("2 writers, the reader deletes, 2 preemptions",
               {.search = Search::kBounded, .preemptions = 2}, LastReaderDeletes(2));
-  ExpectHolds("2 writers, the last deletes", {}, LastWriterDeletes(2));
+  ExpectHolds("2 writers, the last deletes", {}, LastOneDeletes<RWMutex>(2));
   ExpectHolds("3 writers, the last deletes, 2 preemptions",
-              {.search = Search::kBounded, .preemptions = 2}, LastWriterDeletes(3));
+              {.search = Search::kBounded, .preemptions = 2}, LastOneDeletes<RWMutex>(3));
 }
 
 TEST(RWMutexModel, FindsEachPlantedFault) {
