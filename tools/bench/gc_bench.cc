@@ -14,6 +14,7 @@
 #include "plimsoll/runtime/go.h"
 #include "plimsoll/runtime/sync/wait_group.h"
 #include "plimsoll/tools/bench/bench.h"
+#include "plimsoll/tools/bench/gc_chains.h"
 
 namespace plimsoll::bench {
 namespace {
@@ -63,22 +64,6 @@ void BinTrees(const Args& args) {
          absl::StrFormat("cpu_s=%.2f rss_mb=%d", CpuSeconds() - cpu, StatusBytes("VmHWM:") >> 20));
 }
 
-struct Node {
-  gc::Ptr<Node> next, a, b, c;
-  uint64_t numbers[4] = {};
-  GC_FIELDS(Node, next, a, b, c);
-};
-
-Node* Chain() {
-  Node* head = nullptr;
-  for (int i = 0; i < 8; ++i) {
-    Node* n = gc::make<Node>();
-    n->next = n->a = n->b = n->c = head;
-    head = n;
-  }
-  return head;
-}
-
 double At(const std::vector<double>& sorted, size_t part, size_t of) {
   return sorted.empty() ? 0 : sorted[std::min(sorted.size() / of * part, sorted.size() - 1)];
 }
@@ -86,7 +71,7 @@ double At(const std::vector<double>& sorted, size_t part, size_t of) {
 // N MiB live in chains of eight 64-byte nodes; P mutators replace random chains until four times as
 // much was allocated. What does it cost, and how long does one batch of 16 chains take at worst?
 void GcHeap(const Args& args) {
-  const int64_t slots = (args.n << 20) / 512;
+  const int64_t slots = (args.n << 20) / kChainBytes;
   gc::Root<gc::Ptr<Node>> root = gc::make_array<gc::Ptr<Node>>(static_cast<size_t>(slots));
   for (int64_t i = 0; i < slots; ++i) root.get()[i] = Chain();
   gc::Collect();
@@ -107,10 +92,7 @@ void GcHeap(const Args& args) {
       times.reserve(static_cast<size_t>(rounds / 16 + 1));
       double last = watch.Seconds();
       for (int64_t i = 1; i <= rounds; ++i) {
-        r ^= r << 13;
-        r ^= r >> 7;
-        r ^= r << 17;
-        mine[r % width] = Chain();
+        mine[NextChain(r) % width] = Chain();
         if ((i & 15) == 0) {
           const double now = watch.Seconds();
           times.push_back((now - last) * 1e6);

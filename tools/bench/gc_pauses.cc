@@ -21,30 +21,16 @@
 #include "plimsoll/runtime/runtime.h"
 #include "plimsoll/runtime/sched/scheduler.h"
 #include "plimsoll/runtime/sync/wait_group.h"
+#include "plimsoll/tools/bench/gc_chains.h"
 
 namespace {
 
 using namespace plimsoll;
-
-struct Node {
-  gc::Ptr<Node> next, a, b, c;
-  uint64_t numbers[4] = {};
-  GC_FIELDS(Node, next, a, b, c);
-};
-
-Node* Chain() {
-  Node* head = nullptr;
-  for (uint64_t i = 0; i < 8; ++i) {
-    Node* n = gc::make<Node>();
-    n->next = n->a = n->b = n->c = head;
-    n->numbers[0] = i;
-    head = n;
-  }
-  return head;
-}
+using bench::Chain;
+using bench::Node;
 
 int Run(int64_t mib, int64_t goroutines, int64_t seconds) {
-  const int64_t slots = (mib << 20) / 512;
+  const int64_t slots = (mib << 20) / bench::kChainBytes;
   gc::Root<gc::Ptr<Node>> root = gc::make_array<gc::Ptr<Node>>(static_cast<size_t>(slots));
   for (int64_t i = 0; i < slots; ++i) root.get()[i] = Chain();
   Channel<int> end;
@@ -53,7 +39,9 @@ int Run(int64_t mib, int64_t goroutines, int64_t seconds) {
   for (int64_t i = 0; i < goroutines; ++i) {
     done.Add(1);
     Go([&] {
-      const Node* mine = Chain();
+      Node* mine = Chain();
+      uint64_t number = 0;
+      for (Node* n = mine; n != nullptr; n = n->next) n->numbers[0] = number++;
       waiting.fetch_add(1);
       (void)end.Recv();
       uint64_t sum = 0;
@@ -74,10 +62,7 @@ int Run(int64_t mib, int64_t goroutines, int64_t seconds) {
       uint64_t r = static_cast<uint64_t>(p) * 7919 + 12345;
       while (std::chrono::steady_clock::now() < until) {
         for (int i = 0; i < 100; ++i) {
-          r ^= r << 13;
-          r ^= r >> 7;
-          r ^= r << 17;
-          root.get()[r % static_cast<uint64_t>(slots)] = Chain();
+          root.get()[bench::NextChain(r) % static_cast<uint64_t>(slots)] = Chain();
         }
       }
       mutators.Done();
