@@ -21,7 +21,7 @@
 #include "plimsoll/runtime/gc/root.h"
 #include "plimsoll/runtime/gc/vector.h"
 #include "plimsoll/runtime/gc/weak.h"
-#include "plimsoll/runtime/gc_world.h"
+#include "plimsoll/runtime/gc_trees_for_tests.h"
 #include "plimsoll/runtime/go.h"
 #include "plimsoll/runtime/panic/defer.h"
 #include "plimsoll/runtime/sched/goexit.h"
@@ -30,29 +30,6 @@
 
 namespace plimsoll {
 namespace {
-
-struct Node {
-  uint64_t key = 0;
-  gc::Ptr<Node> left, right;
-  GC_FIELDS(Node, left, right);
-};
-
-Node* Tree(uint64_t key, int depth) {
-  Node* n = gc::make<Node>();
-  n->key = key;
-  if (depth > 0) {
-    n->left = Tree(key * 2, depth - 1);
-    n->right = Tree(key * 2 + 1, depth - 1);
-  }
-  return n;
-}
-
-bool IsTree(const Node* n, uint64_t key, int depth) {
-  if (n == nullptr || n->key != key) return false;
-  return depth == 0
-             ? n->left == nullptr && n->right == nullptr
-             : IsTree(n->left, key * 2, depth - 1) && IsTree(n->right, key * 2 + 1, depth - 1);
-}
 
 // Runs f on another goroutine: its stack goes with it.
 template <typename F>
@@ -86,17 +63,7 @@ void CollectUntil(F so) {
 
 class GcAfterlifeTest : public testing::Test {
  protected:
-  GcAfterlifeTest() {
-    static const bool started =
-        (StartCollector({.gogc = -1,
-                         .checkmark = true,
-                         .verify = true,
-                         .beside = std::getenv("GC_TEST_STOPPED") == nullptr,
-                         .markers = 3,
-                         .share_from = 0}),
-         true);
-    (void)started;
-  }
+  GcAfterlifeTest() { StartCheckedCollector(); }
 };
 
 TEST_F(GcAfterlifeTest, ACleanupRunsOnAGoroutineOfItsOwnAndMayPark) {

@@ -24,6 +24,7 @@
 #include "plimsoll/runtime/gc/root.h"
 #include "plimsoll/runtime/gc/string.h"
 #include "plimsoll/runtime/gc/vector.h"
+#include "plimsoll/runtime/gc_trees_for_tests.h"
 #include "plimsoll/runtime/go.h"
 #include "plimsoll/runtime/sched/blocking_call.h"
 #include "plimsoll/runtime/sched/lock_os_thread.h"
@@ -35,30 +36,6 @@
 namespace plimsoll {
 namespace {
 
-struct Node {
-  uint64_t key = 0;
-  gc::Ptr<Node> left, right;
-  GC_FIELDS(Node, left, right);
-};
-
-// Every node of a tree says what its place is, so that one that was freed and used again shows.
-Node* Tree(uint64_t key, int depth) {
-  Node* n = gc::make<Node>();
-  n->key = key;
-  if (depth > 0) {
-    n->left = Tree(key * 2, depth - 1);
-    n->right = Tree(key * 2 + 1, depth - 1);
-  }
-  return n;
-}
-
-bool IsTree(const Node* n, uint64_t key, int depth) {
-  if (n == nullptr || n->key != key) return false;
-  return depth == 0
-             ? n->left == nullptr && n->right == nullptr
-             : IsTree(n->left, key * 2, depth - 1) && IsTree(n->right, key * 2 + 1, depth - 1);
-}
-
 // TSan's checks take ten times as long, with the world stopped too.
 #ifdef PLIMSOLL_TSAN
 constexpr int kRounds = 500;
@@ -68,17 +45,7 @@ constexpr int kRounds = 2000;
 
 class GcWorldTest : public testing::Test {
  protected:
-  GcWorldTest() {
-    static const bool started =
-        (StartCollector({.gogc = -1,
-                         .checkmark = true,
-                         .verify = true,
-                         .beside = std::getenv("GC_TEST_STOPPED") == nullptr,
-                         .markers = 3,
-                         .share_from = 0}),
-         true);
-    (void)started;
-  }
+  GcWorldTest() { StartCheckedCollector(); }
 };
 
 TEST_F(GcWorldTest, ParkedGoroutinesKeepWhatTheirStacksHold) {

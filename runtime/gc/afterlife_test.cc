@@ -15,7 +15,6 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "plimsoll/alloc/collectable.h"
 #include "plimsoll/runtime/gc/barrier.h"
 #include "plimsoll/runtime/gc/cleanup.h"
 #include "plimsoll/runtime/gc/collector.h"
@@ -28,6 +27,7 @@
 #include "plimsoll/runtime/gc/slice.h"
 #include "plimsoll/runtime/gc/string.h"
 #include "plimsoll/runtime/gc/testing/fake_world.h"
+#include "plimsoll/runtime/gc/testing/node.h"
 #include "plimsoll/runtime/gc/vector.h"
 #include "plimsoll/runtime/gc/weak.h"
 #include "plimsoll/runtime/panic/panic.h"
@@ -36,17 +36,6 @@ namespace plimsoll::gc {
 namespace {
 
 using internal::Fault;
-
-struct Node {
-  int64_t key = 0;
-  Ptr<Node> left, right;
-  GC_FIELDS(Node, left, right);
-};
-
-bool InUse(const void* p) {
-  alloc::Object o;
-  return alloc::FindObject(reinterpret_cast<uintptr_t>(p), &o);
-}
 
 FakeWorld& TestWorld() {
   return FakeWorld::Get({.gogc = -1,

@@ -9,27 +9,16 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "plimsoll/alloc/collectable.h"
 #include "plimsoll/runtime/gc/make.h"
 #include "plimsoll/runtime/gc/ptr.h"
 #include "plimsoll/runtime/gc/root.h"
 #include "plimsoll/runtime/gc/root_table.h"
 #include "plimsoll/runtime/gc/testing/fake_world.h"
+#include "plimsoll/runtime/gc/testing/node.h"
 #include "plimsoll/runtime/panic/panic.h"
 
 namespace plimsoll::gc {
 namespace {
-
-struct Node {
-  int64_t key = 0;
-  Ptr<Node> left, right;
-  GC_FIELDS(Node, left, right);
-};
-
-bool InUse(const void* p) {
-  alloc::Object o;
-  return alloc::FindObject(reinterpret_cast<uintptr_t>(p), &o);
-}
 
 // An address that the compiler does not keep: the number alone says nothing to a precise collector.
 class CollectorTest : public testing::Test {

@@ -19,21 +19,11 @@
 #include "plimsoll/runtime/gc/ptr.h"
 #include "plimsoll/runtime/gc/root.h"
 #include "plimsoll/runtime/gc/testing/fake_world.h"
+#include "plimsoll/runtime/gc/testing/node.h"
 #include "plimsoll/runtime/gc/weak.h"
 
 namespace plimsoll::gc {
 namespace {
-
-struct Node {
-  int64_t key = 0;
-  Ptr<Node> left, right;
-  GC_FIELDS(Node, left, right);
-};
-
-bool InUse(const void* p) {
-  alloc::Object o;
-  return alloc::FindObject(reinterpret_cast<uintptr_t>(p), &o);
-}
 
 class FreeNowTest : public testing::Test {
  protected:
