@@ -83,7 +83,7 @@ G* StealWork(M* m, P* p) {
     G* g = VisitInRandomOrder(p, [&](P* victim) -> G* {
       if (victim == p) return nullptr;
       if (last && victim->next_when.load(std::memory_order_relaxed) != kNever) {
-        RunTimers(m, victim, NowNanos());
+        (Tracing() ? RunTimersTold : RunTimers)(m, victim, NowNanos());
         bool from_next;
         if (G* ready = p->queue.Get(&from_next)) return ready;
       }
@@ -118,6 +118,7 @@ void PassP(M* m, G* g) {
   GrantP(p, g->bound_m);
 }
 
+template <bool kTold>
 [[gnu::always_inline]] inline G* PickAsUsual(M* m, P* p) {
   const uint32_t tick = p->schedtick.load(std::memory_order_relaxed);
   // Two goroutines that ready each other for ever must not keep the global queue waiting.
@@ -134,7 +135,7 @@ void PassP(M* m, G* g) {
   }
   if (const int64_t when = p->next_when.load(std::memory_order_relaxed); when != kNever) {
     if (m->g->is_system_stack) {
-      RunTimers(m, p, NowNanos());
+      (kTold ? RunTimersTold : RunTimers)(m, p, NowNanos());
     } else if (p->stat_switches.load(std::memory_order_relaxed) % 8 == 0 && when <= NowNanos()) {
       // Not here: the goroutine that parks may hold a lock until its commit has run, and a timer's
       // function may want it. g0 runs the commit first. (The clock costs more than a switch, so it
@@ -172,7 +173,7 @@ __attribute__((noinline)) G* PickInMode(M* m, P* p, uint32_t mode) {
   if (told) TraceLeave(m);
   mode &= ~uint32_t{kTracing};
   // Ending or stopping: g0 looks which.
-  G* g = mode == 0 ? PickAsUsual(m, p) : mode == kSeeded ? PickSeeded(m, p) : nullptr;
+  G* g = mode == 0 ? PickAsUsual<true>(m, p) : mode == kSeeded ? PickSeeded(m, p) : nullptr;
   if (told) TracePicked(m, g);
   return g;
 }
@@ -181,7 +182,7 @@ G* PickFromQueues(M* m, P* p) {
   if (const uint32_t mode = sched.mode.load(std::memory_order_relaxed); mode != 0) [[unlikely]] {
     return PickInMode(m, p, mode);
   }
-  return PickAsUsual(m, p);
+  return PickAsUsual<false>(m, p);
 }
 
 // The world is being stopped: puts this M's P down, if it has one.
@@ -264,6 +265,7 @@ top:
   if (sched.source->HasWaiters() && sched.last_poll_ns.load(std::memory_order_relaxed) != 0) {
     GList ready;
     sched.source->Poll(0, ready);
+    if (Tracing() && !ready.empty()) TracePoll(m, ready);
     if (G* g = ready.PopFront()) {
       g->status.store(GStatus::kRunnable, std::memory_order_relaxed);
       InjectList(m, ready);
@@ -337,6 +339,7 @@ top:
     if (wait < 0 && !CheckDeadlock()) wait = 10'000'000;
     GList ready;
     if (wait != 0 || sched.source->HasWaiters()) sched.source->Poll(wait, ready);
+    if (Tracing() && !ready.empty()) TracePoll(m, ready);
     sched.poll_until.store(kNever, std::memory_order_relaxed);
     sched.last_poll_ns.store(NowNanos(), std::memory_order_seq_cst);
     P* again = TakeIdleP();

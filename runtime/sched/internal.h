@@ -68,8 +68,11 @@ struct Scheduler {
   // Every parked goroutine goes on on another M: for tests of thread-local state.
   bool migrate_always = false;
   std::atomic<bool> resumes_slowly{false};  // that, or a tracer is told: g0 looks which
-  std::atomic<uint64_t> resumed{0};         // counted in that mode alone
-  std::atomic<uint64_t> resumed_here{0};    // on the M it had parked on
+  // A BlockingCall is told, or a seed chooses and it runs inline. Written while the world is
+  // stopped, read by who holds a P: so it need not be atomic, and a call tests it where it lies.
+  bool calls_unusually = false;
+  std::atomic<uint64_t> resumed{0};       // counted in that mode alone
+  std::atomic<uint64_t> resumed_here{0};  // on the M it had parked on
 
   // Preemption (preempt.h).
   int preempt_signal = 0;                      // 0: none
@@ -271,6 +274,8 @@ void WakeHousekeeper();
 
 // Runs what is due in p's heap. Returns the earliest deadline left.
 int64_t RunTimers(M* m, P* p, int64_t now);
+// The same, told to the tracer.
+int64_t RunTimersTold(M* m, P* p, int64_t now);
 // The earliest deadline of all Ps.
 int64_t EarliestTimer();
 // Tells the M in the idle source that there is a deadline before it would wake.

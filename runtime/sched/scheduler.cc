@@ -108,6 +108,7 @@ void Run(const RunOptions& options, const internal::EntryOps& entry, void* closu
   if (options.seeded) {
     PLIMSOLL_CHECK(options.procs == 1, "a seeded run has one P, not ", options.procs);
     chooser_seeded = true;
+    sched.calls_unusually = true;
     // For good: each end of a region asks the Chooser whether to yield (YieldBySeed).
     main_m.attention.store(1, std::memory_order_relaxed);
     Reseed(options.seed);

@@ -3,6 +3,7 @@
 #include "plimsoll/alloc/base/check.h"
 #include "plimsoll/runtime/sched/chooser.h"
 #include "plimsoll/runtime/sched/internal.h"
+#include "plimsoll/runtime/sched/trace_hooks.h"
 #include "plimsoll/runtime/timer/page_array.h"
 
 namespace plimsoll::sched {
@@ -68,7 +69,7 @@ G* FindSeeded(M* m) {
     if (r.fire_timers) {
       r.fire_timers = false;
       AdvanceClockTo(p->next_when.load(std::memory_order_relaxed));
-      RunTimers(m, p, VirtualNanos());
+      (Tracing() ? RunTimersTold : RunTimers)(m, p, VirtualNanos());
     }
     if (G* g = PickSeeded(m, p)) return g;
     if (r.fire_timers) continue;

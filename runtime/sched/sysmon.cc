@@ -8,6 +8,7 @@
 #include "plimsoll/runtime/sched/preempt.h"
 #include "plimsoll/runtime/sched/schedtrace.h"
 #include "plimsoll/runtime/sched/thread_state.h"
+#include "plimsoll/runtime/sched/trace_hooks.h"
 
 namespace plimsoll::sched {
 namespace {
@@ -201,6 +202,7 @@ bool WatchPs(int64_t now, Seen* seen, int64_t* soon) {
       // acq_rel: the M that comes back sees that its P is gone; we see what it left in the P
       if (p->status.compare_exchange_strong(expected, PStatus::kIdle, std::memory_order_acq_rel)) {
         did = true;
+        if (Tracing()) TraceRetake(p);
         HandOffP(p);
       }
     } else {
@@ -264,6 +266,7 @@ void* Sysmon(void*) {
       GList ready;
       sched.source->Poll(0, ready);
       if (!ready.empty()) {
+        if (Tracing()) TracePoll(nullptr, ready);
         InjectList(nullptr, ready);
         did = true;
       }

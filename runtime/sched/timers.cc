@@ -10,6 +10,7 @@
 
 #include "plimsoll/alloc/base/check.h"
 #include "plimsoll/runtime/sched/internal.h"
+#include "plimsoll/runtime/sched/trace_hooks.h"
 
 namespace plimsoll::sched {
 namespace {
@@ -103,7 +104,11 @@ void SchedTimer::AwaitRun() const {
   }
 }
 
-int64_t RunTimers(M* m, P* p, int64_t now) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+namespace {
+
+template <bool kTold>
+[[gnu::always_inline]] inline int64_t RunDue(M* m, P* p,
+                                             int64_t now) ABSL_NO_THREAD_SAFETY_ANALYSIS {
   const int64_t next = p->next_when.load(std::memory_order_acquire);
   if (next > now) return next;
   // No more than the ring takes: what overflows goes behind all that is in the global queue, which
@@ -122,6 +127,7 @@ int64_t RunTimers(M* m, P* p, int64_t now) ABSL_NO_THREAD_SAFETY_ANALYSIS {
     p->timers.Remove(t);
     TimerAccess::Running(*t).store(m->id + 1, std::memory_order_relaxed);
     p->timers_mu.unlock();
+    if constexpr (kTold) TraceTimer(m, p, now - TimerAccess::When(*t));
     TimerAccess::Fire(*t, now);
     // release: pairs with the acquire in Disarm, after which the timer may be destroyed
     TimerAccess::Running(*t).store(0, std::memory_order_release);
@@ -133,6 +139,11 @@ int64_t RunTimers(M* m, P* p, int64_t now) ABSL_NO_THREAD_SAFETY_ANALYSIS {
   p->timers_mu.unlock();
   return left;
 }
+
+}  // namespace
+
+int64_t RunTimers(M* m, P* p, int64_t now) { return RunDue<false>(m, p, now); }
+int64_t RunTimersTold(M* m, P* p, int64_t now) { return RunDue<true>(m, p, now); }
 
 int64_t EarliestTimer() {
   int64_t earliest = kNever;

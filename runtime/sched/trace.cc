@@ -3,7 +3,9 @@
 #include <sched.h>
 
 #include <iterator>
+#include <limits>
 
+#include "plimsoll/runtime/sched/chooser.h"
 #include "plimsoll/runtime/sched/internal.h"
 #include "plimsoll/runtime/sched/stop_world.h"
 #include "plimsoll/runtime/sched/trace_hooks.h"
@@ -12,7 +14,8 @@ namespace plimsoll::sched {
 namespace {
 
 constexpr std::string_view kKindTexts[] = {
-    "spawn", "run", "park", "yield", "end", "ready", "steal", "hand-off", "preempt",
+    "spawn",    "run",     "park",          "yield",  "end",    "ready", "steal",
+    "hand-off", "preempt", "blocking call", "return", "retake", "timer", "poll",
 };
 static_assert(std::size(kKindTexts) == static_cast<size_t>(TraceKind::kCount));
 
@@ -50,6 +53,7 @@ bool StartTracingBy(TraceFn fn, void* tracer) {
     door.arg.store(tracer, std::memory_order_relaxed);
     sched.mode.fetch_or(kTracing, std::memory_order_relaxed);
     sched.resumes_slowly.store(true, std::memory_order_relaxed);
+    sched.calls_unusually = true;
     sched.started.store(kStartedAndTraced, std::memory_order_relaxed);
     door.fn.store(fn, std::memory_order_seq_cst);
   }
@@ -62,6 +66,7 @@ void StopTracing() {
   if (door.fn.load(std::memory_order_relaxed) != nullptr) {
     sched.mode.fetch_and(~uint32_t{kTracing}, std::memory_order_relaxed);
     sched.resumes_slowly.store(sched.migrate_always, std::memory_order_relaxed);
+    sched.calls_unusually = Seeded();
     sched.started.store(kStarted, std::memory_order_relaxed);
     door.fn.store(nullptr, std::memory_order_seq_cst);
   }
@@ -137,6 +142,43 @@ void TraceHandOff(const P* p, const M* to) {
 
 void TracePreempt(const P* p, uint64_t g) {
   Tell({.g = g, .proc = p->id, .kind = TraceKind::kPreempt});
+}
+
+void TraceCall(const M* m) {
+  Tell({.g = m->g->id, .proc = ProcOf(m), .thread = ThreadOf(m), .kind = TraceKind::kCall});
+}
+
+void TraceReturn(const M* m, const P* left) {
+  Tell({.g = m->g->id,
+        .other = static_cast<uint64_t>(left->id),
+        .proc = ProcOf(m),
+        .thread = ThreadOf(m),
+        .count = m->p == left,
+        .kind = TraceKind::kReturn});
+}
+
+void TraceRetake(const P* p) { Tell({.proc = p->id, .kind = TraceKind::kRetake}); }
+
+void TraceTimer(const M* m, const P* owner, int64_t late_ns) {
+  constexpr int64_t kMost = std::numeric_limits<uint32_t>::max();
+  const int64_t late_us = late_ns / 1000;
+  Tell({.other = static_cast<uint64_t>(owner->id),
+        .proc = ProcOf(m),
+        .thread = ThreadOf(m),
+        .count = static_cast<uint32_t>(late_us < kMost ? late_us : kMost),
+        .kind = TraceKind::kTimer});
+}
+
+void TracePoll(const M* m, const GList& ready) {
+  Tell({.proc = ProcOf(m),
+        .thread = ThreadOf(m),
+        .count = static_cast<uint32_t>(ready.size()),
+        .kind = TraceKind::kPoll});
+  for (G* g = ready.front(); g != nullptr; g = g->link) {
+    if ((g->wakes_slowly & kWakeTold) == 0) continue;
+    g->wakes_slowly &= static_cast<uint8_t>(~kWakeTold);
+    Tell({.g = g->id, .proc = ProcOf(m), .thread = ThreadOf(m), .kind = TraceKind::kReady});
+  }
 }
 
 }  // namespace plimsoll::sched

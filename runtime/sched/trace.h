@@ -1,4 +1,5 @@
-// A Tracer is told what the scheduler does: who was made, parked, readied, run, stolen, preempted.
+// A Tracer is told what the scheduler does: who was made, parked, readied, run, stolen, preempted,
+// in a blocking call; which timers fired, and what a poll found.
 //
 //   TraceBuffer buffer(1 << 20);               // trace_buffer.h: keeps the first million events
 //   CHECK(StartTracing(buffer));
@@ -6,15 +7,16 @@
 //   StopTracing();                             // from here on buffer is the caller's alone
 //   Write("trace.json", TracePicture(buffer.events()));    // for ui.perfetto.dev
 //
-// Cost:     none while off: not an instruction in Park, Ready, Yield, Go or a switch. The hooks lie
-//           behind tests that are there for something else (DESIGN.md, "Tracing").
+// Cost:     none while off: not an instruction in Park, Ready, Yield, Go, BlockingCall or a switch.
+//           The hooks lie behind tests that are there for something else (DESIGN.md, "Tracing").
 // On:       every pick goes the long way, every event takes the time, counts two shared words and
 //           calls the tracer: a few hundred ns each.
 // Threads:  Trace is called on any thread: goroutines', sysmon, foreign ones; many at once. An
 //           event comes before whatever it makes possible: a Ready before the run it leads to.
 // Within:   with preemption off, and in part where a goroutine has not yet left its stack. A tracer
 //           may not block, allocate, take a lock that is held elsewhere, or call the runtime.
-// Left out: the Ready of one that parked before the tracing began, and blocking calls.
+// Left out: the Ready of one that parked before the tracing began; a BlockingCall within another.
+//           One that was in a call when the tracing began is told of when it returns.
 // One:      tracer works at a time.
 #ifndef PLIMSOLL_RUNTIME_SCHED_TRACE_H_
 #define PLIMSOLL_RUNTIME_SCHED_TRACE_H_
@@ -37,6 +39,12 @@ enum class TraceKind : uint8_t {
   kSteal,    // `proc` took `count` goroutines from the P `other`, and runs g of them
   kHandOff,  // `proc` goes to `thread`; g goes on there in place, or 0: it looks for something
   kPreempt,  // g's slice on `proc` was ended in place
+  kCall,     // g begins a BlockingCall; it leaves `proc` to whoever takes it meanwhile
+  kReturn,   // g is back, on `proc`, or waits for a P: -1. It had left the P `other`; count 1: and
+             // found it there
+  kRetake,   // `proc` was taken from a goroutine that is in a BlockingCall
+  kTimer,    // a timer of the P `other` fires on `proc`, `count` us late
+  kPoll,     // `thread` found `count` goroutines whose wait is over; a kReady of each follows
   kCount,
 };
 std::string_view TraceKindText(TraceKind kind);

@@ -41,6 +41,7 @@ class Picture {
   struct Bar {
     uint64_t g;
     int64_t since_ns;
+    const char* doing = "";
   };
 
   void Add(const TraceEvent& e) {
@@ -73,8 +74,38 @@ class Picture {
         Point(row, e, "to thread", static_cast<uint64_t>(e.thread));
         if (e.g != 0) BeginBar(row, e);
         break;
+      case TraceKind::kCall:
+        EndBar(row, e.when_ns, Name(e.kind));
+        running_[row] = {e.g, e.when_ns, " in a blocking call"};
+        break;
+      case TraceKind::kReturn:
+        Return(row, e);
+        break;
+      case TraceKind::kRetake:
+        EndBar(row, e.when_ns, Name(e.kind));
+        Point(row, e, "P", static_cast<uint64_t>(e.proc));
+        break;
+      case TraceKind::kTimer:
+        Point(row, e, "us late", e.count);
+        break;
+      case TraceKind::kPoll:
+        Point(row, e, "goroutines", e.count);
+        break;
       case TraceKind::kCount:
         break;
+    }
+  }
+
+  // From a blocking call. Where the P that it left is not its own any more, nobody may have told.
+  void Return(int32_t row, const TraceEvent& e) {
+    const int32_t left = Row(static_cast<int32_t>(e.other));
+    if (const auto bar = running_.find(left); bar != running_.end() && bar->second.g == e.g) {
+      EndBar(left, e.when_ns, Name(e.count != 0 ? e.kind : TraceKind::kRetake));
+    }
+    if (e.proc >= 0) {
+      BeginBar(row, e);
+    } else {
+      Point(row, e, "goroutine", e.g);
     }
   }
 
@@ -93,9 +124,9 @@ class Picture {
     const auto bar = running_.find(row);
     if (bar == running_.end()) return;
     Line(R"({"ph":"X","pid":1,"tid":%d,"ts":%s,"dur":%s,"name":"goroutine %)" PRIu64
-         R"(","args":{"left":"%s"}})",
+         R"(%s","args":{"left":"%s"}})",
          row, Time(bar->second.since_ns).c_str(), Micros(now - bar->second.since_ns).c_str(),
-         bar->second.g, why.c_str());
+         bar->second.g, bar->second.doing, why.c_str());
     running_.erase(bar);
   }
 

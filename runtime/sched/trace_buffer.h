@@ -43,8 +43,9 @@ class TraceBuffer {
 static_assert(Tracer<TraceBuffer>);
 
 // In the Trace Event Format (JSON): a row for each P, a bar for each time that a goroutine ran on
-// it, with why it left; an arrow from each spawn and ready to the run it led to; points for steals
-// and hand-offs. Times in us from the first event. Holds numbers and texts of ours alone.
+// it, with why it left, and for each that it was in a blocking call and the P still its own; an
+// arrow from each spawn and ready to the run it led to; points for steals, hand-offs, timers, polls
+// and Ps retaken. Times in us from the first event. Holds numbers and texts of ours alone.
 std::string TracePicture(absl::Span<const TraceEvent> events);
 
 }  // namespace plimsoll::sched

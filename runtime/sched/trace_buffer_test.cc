@@ -55,6 +55,43 @@ TEST(TracePictureTest, DrawsBarsArrowsAndPoints) {
 )");
 }
 
+TEST(TracePictureTest, DrawsBlockingCallsTimersAndPolls) {
+  const std::vector<TraceEvent> events = {
+      {.when_ns = 1000, .g = 1, .proc = 0, .kind = TraceKind::kRun},
+      {.when_ns = 2000, .g = 1, .proc = 0, .kind = TraceKind::kCall},
+      {.when_ns = 3000, .g = 1, .other = 0, .proc = 0, .count = 1, .kind = TraceKind::kReturn},
+      {.when_ns = 4000, .g = 1, .proc = 0, .kind = TraceKind::kCall},
+      {.when_ns = 5000, .proc = 0, .kind = TraceKind::kRetake},
+      {.when_ns = 6000, .proc = 0, .thread = 3, .kind = TraceKind::kHandOff},
+      {.when_ns = 7000, .other = 1, .proc = 0, .count = 12, .kind = TraceKind::kTimer},
+      {.when_ns = 8000, .proc = 0, .thread = 3, .count = 2, .kind = TraceKind::kPoll},
+      {.when_ns = 9000, .g = 1, .other = 0, .proc = -1, .kind = TraceKind::kReturn},
+      {.when_ns = 10'000, .g = 1, .proc = 1, .kind = TraceKind::kRun},
+      {.when_ns = 11'000, .g = 1, .proc = 1, .kind = TraceKind::kCall},
+      // Nobody told that P 1 was taken.
+      {.when_ns = 12'000, .g = 1, .other = 1, .proc = 0, .kind = TraceKind::kReturn},
+      {.when_ns = 13'000, .g = 1, .proc = 0, .kind = TraceKind::kEnd},
+  };
+  EXPECT_EQ(TracePicture(events), R"({"displayTimeUnit":"ns","traceEvents":[
+{"ph":"X","pid":1,"tid":0,"ts":0.000,"dur":1.000,"name":"goroutine 1","args":{"left":"blocking call"}},
+{"ph":"X","pid":1,"tid":0,"ts":1.000,"dur":1.000,"name":"goroutine 1 in a blocking call","args":{"left":"return"}},
+{"ph":"X","pid":1,"tid":0,"ts":2.000,"dur":1.000,"name":"goroutine 1","args":{"left":"blocking call"}},
+{"ph":"X","pid":1,"tid":0,"ts":3.000,"dur":1.000,"name":"goroutine 1 in a blocking call","args":{"left":"retake"}},
+{"ph":"i","s":"t","pid":1,"tid":0,"ts":4.000,"name":"retake","args":{"P":0}},
+{"ph":"i","s":"t","pid":1,"tid":0,"ts":5.000,"name":"hand-off","args":{"to thread":3}},
+{"ph":"i","s":"t","pid":1,"tid":0,"ts":6.000,"name":"timer","args":{"us late":12}},
+{"ph":"i","s":"t","pid":1,"tid":0,"ts":7.000,"name":"poll","args":{"goroutines":2}},
+{"ph":"i","s":"t","pid":1,"tid":100000,"ts":8.000,"name":"return","args":{"goroutine":1}},
+{"ph":"X","pid":1,"tid":1,"ts":9.000,"dur":1.000,"name":"goroutine 1","args":{"left":"blocking call"}},
+{"ph":"X","pid":1,"tid":1,"ts":10.000,"dur":1.000,"name":"goroutine 1 in a blocking call","args":{"left":"retake"}},
+{"ph":"X","pid":1,"tid":0,"ts":11.000,"dur":1.000,"name":"goroutine 1","args":{"left":"end"}},
+{"ph":"M","pid":1,"tid":0,"name":"thread_name","args":{"name":"P 0"}},
+{"ph":"M","pid":1,"tid":100000,"name":"thread_name","args":{"name":"no P"}},
+{"ph":"M","pid":1,"tid":1,"name":"thread_name","args":{"name":"P 1"}}
+]}
+)");
+}
+
 TEST(TracePictureTest, WhatRunsAtTheEndIsDrawnAndNothingIsEmpty) {
   EXPECT_EQ(TracePicture({}), "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n\n]}\n");
   const std::vector<TraceEvent> events = {

@@ -21,6 +21,15 @@ void TraceReady(const G* g);
 void TraceSteal(const M* m, const P* victim, const G* g, uint32_t count);
 void TraceHandOff(const P* p, const M* to);
 void TracePreempt(const P* p, uint64_t g);
+// m's goroutine is about to leave its P for a blocking call.
+void TraceCall(const M* m);
+// m's goroutine is back from one; `left` is the P it had then, m->p what it has now.
+void TraceReturn(const M* m, const P* left);
+void TraceRetake(const P* p);
+// `late_ns` after its time, a timer of `owner` is about to fire on m.
+void TraceTimer(const M* m, const P* owner, int64_t late_ns);
+// m (null: sysmon) found `ready` in the idle source. Tells each as readied by nobody.
+void TracePoll(const M* m, const GList& ready);
 
 }  // namespace plimsoll::sched
 

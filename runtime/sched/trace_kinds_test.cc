@@ -1,10 +1,12 @@
-// That each kind of event is told at all, where goroutines are stolen and preempted.
+// That each kind of event is told at all, where goroutines are stolen, preempted and in blocking
+// calls. (Polls: trace_poll_test.)
 
 #include <atomic>
 #include <cstdint>
 
 #include "gtest/gtest.h"
 #include "plimsoll/runtime/go.h"
+#include "plimsoll/runtime/sched/blocking_call.h"
 #include "plimsoll/runtime/sched/park.h"
 #include "plimsoll/runtime/sched/scheduler.h"
 #include "plimsoll/runtime/sched/trace.h"
@@ -15,6 +17,8 @@ namespace {
 struct Counts {
   std::atomic<uint64_t> of[static_cast<size_t>(TraceKind::kCount)] = {};
   std::atomic<uint64_t> stolen{0};
+  std::atomic<uint64_t> returned_with_p{0};
+  std::atomic<uint64_t> returned_on_none{0};
   std::atomic<uint64_t> wrong{0};
 
   uint64_t Of(TraceKind kind) const { return of[static_cast<size_t>(kind)].load(); }
@@ -31,6 +35,22 @@ struct Counts {
       wrong.fetch_add(1, std::memory_order_relaxed);
     }
     if (e.kind == TraceKind::kPreempt && (e.proc < 0 || e.g == 0)) {
+      wrong.fetch_add(1, std::memory_order_relaxed);
+    }
+    if (e.kind == TraceKind::kCall && (e.proc < 0 || e.thread < 0 || e.g == 0)) {
+      wrong.fetch_add(1, std::memory_order_relaxed);
+    }
+    if (e.kind == TraceKind::kReturn) {
+      returned_with_p.fetch_add(e.count, std::memory_order_relaxed);
+      if (e.proc < 0) returned_on_none.fetch_add(1, std::memory_order_relaxed);
+      // With the P that it left, or another one, or none.
+      const bool same = e.proc >= 0 && static_cast<uint64_t>(e.proc) == e.other;
+      if (e.g == 0 || e.thread < 0 || e.count > 1 || (e.count == 1 && !same)) {
+        wrong.fetch_add(1, std::memory_order_relaxed);
+      }
+    }
+    if (e.kind == TraceKind::kRetake && e.proc < 0) wrong.fetch_add(1, std::memory_order_relaxed);
+    if (e.kind == TraceKind::kTimer && (e.proc < 0 || e.thread < 0)) {
       wrong.fetch_add(1, std::memory_order_relaxed);
     }
   }
@@ -69,6 +89,71 @@ TEST(TraceKindsTest, StealsHandOffsAndPreemptionsAreTold) {
   EXPECT_LE(counts.Of(TraceKind::kSpawn), after.spawns - before.spawns);
   EXPECT_GE(counts.stolen.load(), counts.Of(TraceKind::kSteal));
   EXPECT_GT(counts.Of(TraceKind::kRun), 0u);
+}
+
+TEST(TraceKindsTest, BlockingCallsAndWhatBecameOfTheirPsAreTold) {
+  Counts counts;
+  BlockingCall([&] { EXPECT_TRUE(true); });
+  ASSERT_TRUE(StartTracing(counts));
+  uint64_t calls = 0;
+  // Sysmon may come between the two, but not each time.
+  while (counts.returned_with_p.load() == 0) {
+    BlockingCall([&] { EXPECT_EQ(counts.Of(TraceKind::kCall), calls + 1); });
+    ++calls;
+    EXPECT_EQ(counts.Of(TraceKind::kReturn), calls);
+  }
+  // Within a call, another one is nothing.
+  BlockingCall([] { BlockingCall([] {}); });
+  ++calls;
+  EXPECT_EQ(counts.Of(TraceKind::kCall), calls);
+  // One that stays loses its P, and where others keep both there is none for it when it is back.
+  std::atomic<bool> stop{false};
+  std::atomic<int> left{2};
+  std::atomic<int> running{0};
+  for (int i = 0; i < 2; ++i) {
+    Go([&] {
+      running.fetch_add(1);
+      while (!stop.load(std::memory_order_relaxed)) Yield();
+      left.fetch_sub(1);
+    });
+  }
+  BlockingCall([&] {
+    while (counts.Of(TraceKind::kRetake) == 0 || running.load() < 2) {
+    }
+  });
+  ++calls;
+  EXPECT_EQ(counts.Of(TraceKind::kReturn), calls);
+  while (counts.returned_on_none.load() == 0) {
+    const uint64_t retaken = counts.Of(TraceKind::kRetake);
+    BlockingCall([&] {
+      while (counts.Of(TraceKind::kRetake) == retaken) {
+      }
+    });
+    ++calls;
+  }
+  stop.store(true);
+  while (left.load() > 0) Yield();
+  StopTracing();
+  EXPECT_EQ(counts.wrong.load(), 0u);
+  EXPECT_EQ(counts.Of(TraceKind::kCall), calls);
+  EXPECT_EQ(counts.Of(TraceKind::kReturn), calls);
+  EXPECT_GE(counts.Of(TraceKind::kRetake), 1u);
+  BlockingCall([] {});
+  EXPECT_EQ(counts.Of(TraceKind::kCall), calls);
+}
+
+TEST(TraceKindsTest, TimersAreToldAsTheyFire) {
+  Counts counts;
+  ASSERT_TRUE(StartTracing(counts));
+  for (uint64_t i = 1; i <= 20; ++i) {
+    WakeClaim claim;
+    const uint32_t woken_by =
+        ParkUntil(WaitReason::kSleep, NowNanos() + 1000, claim, nullptr, nullptr);
+    EXPECT_EQ(woken_by, WakeClaim::kTimedOut);
+    EXPECT_GE(counts.Of(TraceKind::kTimer), i);
+  }
+  StopTracing();
+  EXPECT_EQ(counts.wrong.load(), 0u);
 }
 
 }  // namespace
