@@ -9,6 +9,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -22,6 +23,7 @@
 #include "plimsoll/container/init/standard_descriptors.h"
 #include "plimsoll/container/limits_report.h"
 #include "plimsoll/container/limits_watcher.h"
+#include "plimsoll/container/pressure.h"
 #include "plimsoll/runtime/capabilities.h"
 #include "plimsoll/runtime/gc_world.h"
 #include "plimsoll/runtime/netpoll/netpoll.h"
@@ -135,6 +137,13 @@ double Cpus(const container::Limits& limits) {
   return limits.affinity;
 }
 
+// What looking for work is measured by: the quota, if there is one. One CPU is like a quota of one.
+double SpinQuota(const container::Limits& limits) {
+  return limits.cpu.quota.has_value() || limits.affinity <= 1
+             ? Cpus(limits)
+             : std::numeric_limits<double>::infinity();
+}
+
 // What the limits say P is to be, within what the scheduler has.
 int ProcsOf(const container::Limits& limits) {
   const int procs = limits.procs.value < 1                  ? 1
@@ -155,15 +164,33 @@ void FollowMemoryLimit(const container::Limits& limits) {
   SetCollectorMemoryLimit(limits.mem_limit.value.value_or(UINT64_MAX));
 }
 
+// Where the kernel stopped us within the last second, nobody spins in the next: what is spun is
+// taken from the work. With a quota of one CPU or less nobody does anyway.
+void FollowThrottling(const container::Limits& limits, bool changed) {
+  static container::Pressure* pressure = nullptr;  // by CallEachSecond's goroutine alone
+  if (changed) {
+    delete pressure;
+    pressure = nullptr;
+  }
+  if (!limits.cpu.quota.has_value() || Cpus(limits) <= 1) {
+    sched::HoldSpinning(false);
+    return;
+  }
+  if (pressure == nullptr) pressure = new container::Pressure(container::PlacesOf(limits));
+  const container::PressureReading reading = BlockingCall([] { return pressure->Poll(); });
+  sched::HoldSpinning(reading.throttling.has_value() && reading.throttling->nr_throttled > 0);
+}
+
 void FollowLimits() {
   // Reads files of cgroups.
-  if (!BlockingCall([] { return watcher->Poll(); })) return;
+  const bool changed = BlockingCall([] { return watcher->Poll(); });
   const container::Limits& limits = watcher->limits();
+  FollowThrottling(limits, changed);
+  if (!changed) return;
   FollowMemoryLimit(limits);
   if (!procs_follow_limits.load(std::memory_order_relaxed)) return;
   const int procs = ProcsOf(limits);
-  // With one CPU or less, time spent looking for work is taken from the work.
-  const int before = sched::SetProcs({.procs = procs, .may_spin = Cpus(limits) > 1.0});
+  const int before = sched::SetProcs({.procs = procs, .spin_quota = SpinQuota(limits)});
   if (before != procs && ReportWanted()) {
     base::RawLog("plimsoll: P = ", procs, ", was ", before, ": ", limits.procs.reason);
   }
@@ -216,8 +243,7 @@ void RunMain(int, char**, const EntryOps& entry, void* closure, const int* exit_
   if (const int64_t ms = SchedTraceWanted(debug); ms > 0) sched::SetSchedTrace(ms);
   InstallUncaughtHandler();
   sched::Run({.procs = ProcsOf(limits),
-              // With one CPU or less, time spent looking for work is taken from the work.
-              .may_spin = Cpus(limits) > 1.0,
+              .spin_quota = SpinQuota(limits),
               .preempt = PreemptWanted(debug),
               .migrate_always = MigrateAlwaysWanted(debug),
               .preempt_signal = PreemptSignalWanted(),
@@ -236,7 +262,7 @@ const container::Limits& StartLimits() {
 int GoMaxProcs(int n) {
   if (n < 1) return GoMaxProcs();
   procs_follow_limits.store(false, std::memory_order_relaxed);
-  return sched::SetProcs({.procs = n, .may_spin = Cpus(StartLimits()) > 1.0});
+  return sched::SetProcs({.procs = n, .spin_quota = SpinQuota(StartLimits())});
 }
 
 int GoMaxProcs() { return sched::GetStats().procs; }

@@ -76,23 +76,45 @@ void FoundWhileSpinning(M* m) {
   WakeIfIdle();
 }
 
+void Add(std::atomic<uint64_t>& counter, uint64_t n) {
+  counter.store(counter.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+}
+
+void NoteLook(P* p, int64_t began, int64_t now, bool is_short) {
+  const int64_t ns = SpinBudget::AtMostAnEpisode(now - began);
+  Add(p->stat_looks, 1);
+  Add(p->stat_look_ns, static_cast<uint64_t>(ns));
+  if (is_short) {
+    Add(p->stat_short_looks, 1);
+  } else {
+    sched.spin_budget.Charge(ns, now);
+  }
+}
+
+// Takes work of another P, of its queue, its timers, and at the last look of its runnext. Four
+// looks within the budget; one where it allows none, and that one has to be: a goroutine that was
+// queued while this P was not idle yet woke nobody (DESIGN.md, "Spinning").
 G* StealWork(M* m, P* p) {
   constexpr int kRounds = 4;
-  for (int round = 0; round < kRounds; ++round) {
-    const bool last = round == kRounds - 1;
-    G* g = VisitInRandomOrder(p, [&](P* victim) -> G* {
+  const int64_t began = NowNanos();
+  const int64_t until = sched.spin_budget.Until(began);
+  int64_t now = began;
+  G* found = nullptr;
+  for (int round = 0; round < kRounds && found == nullptr; ++round) {
+    const bool last = round == kRounds - 1 || now >= until;
+    found = VisitInRandomOrder(p, [&](P* victim) -> G* {
       if (victim == p) return nullptr;
       if (last && victim->next_when.load(std::memory_order_relaxed) != kNever) {
         (Tracing() ? RunTimersTold : RunTimers)(m, victim, NowNanos());
         bool from_next;
         if (G* ready = p->queue.Get(&from_next)) return ready;
       }
-      if (last && sched.may_spin && victim->queue.peek_next() != nullptr &&
-          victim->queue.ring_size() == 0) {
+      if (last && victim->queue.peek_next() != nullptr && victim->queue.ring_size() == 0) {
         // Its owner is about to run it: readied a moment ago, by one that will soon park. Taking it
         // away would only bounce it between cores, so the owner gets 3 us (go-semantics P3).
-        const int64_t until = NowNanos() + 3000;
-        while (NowNanos() < until && victim->queue.peek_next() != nullptr) base::CpuRelax();
+        const int64_t owners = NowNanos() + 3000;
+        const int64_t end = owners < until ? owners : until;
+        while (NowNanos() < end && victim->queue.peek_next() != nullptr) base::CpuRelax();
       }
       G* stolen = victim->queue.StealInto(p->queue, last);
       if (stolen != nullptr) {
@@ -105,9 +127,11 @@ G* StealWork(M* m, P* p) {
       }
       return stolen;
     });
-    if (g != nullptr) return g;
+    now = NowNanos();
+    if (last) break;
   }
-  return nullptr;
+  NoteLook(p, began, now, /*is_short=*/until == began);
+  return found;
 }
 
 // Gives this M's P to the one that `g` is bound to.

@@ -12,6 +12,7 @@
 #include "plimsoll/runtime/sched/m.h"
 #include "plimsoll/runtime/sched/p.h"
 #include "plimsoll/runtime/sched/scheduler.h"
+#include "plimsoll/runtime/sched/spin_budget.h"
 #include "plimsoll/runtime/sched/tls.h"
 
 namespace plimsoll::sched {
@@ -53,7 +54,7 @@ struct Scheduler {
   P* all_ps[kMaxProcs] = {};           // [0, procs_made) are set before procs_made is
   std::atomic<uint32_t> m_count{0};
   std::atomic<M*> all_ms{nullptr};  // every M there was, by all_link: for handlers, without a lock
-  bool may_spin = true;
+  SpinBudget spin_budget;
   void (*on_thread_start)(unsigned m) = nullptr;
 
   // The poller's role: last_poll_ns is 0 while an M waits in the idle source.

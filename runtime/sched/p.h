@@ -79,6 +79,9 @@ struct alignas(128) P {
   std::atomic<uint64_t> stat_spawns{0};
   std::atomic<uint64_t> stat_reaps{0};
   std::atomic<uint64_t> stat_spins{0};
+  std::atomic<uint64_t> stat_looks{0};
+  std::atomic<uint64_t> stat_short_looks{0};
+  std::atomic<uint64_t> stat_look_ns{0};
 };
 
 }  // namespace plimsoll::sched

@@ -224,7 +224,7 @@ void Yield() {
 
 bool CanSpin(int spins) {
   constexpr int kAtMost = 4;
-  if (spins >= kAtMost || !sched.may_spin || Seeded()) return false;
+  if (spins >= kAtMost || !sched.spin_budget.open() || Seeded()) return false;
   const int procs = sched.procs.load(std::memory_order_relaxed);
   if (procs == 1 || procs <= sched.idle_p_count.load(std::memory_order_relaxed) +
                                  sched.spinning.load(std::memory_order_relaxed) + 1) {

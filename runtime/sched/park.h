@@ -95,8 +95,8 @@ void Yield();
 bool OthersWait();
 
 // Whether spinning for a moment, for the `spins`-th time, may serve better than parking: at most
-// four times, where another P is busy, this one has nothing else to run, and spinning is allowed at
-// all. Counted in Stats::spins where it says yes.
+// four times, where another P is busy, this one has nothing else to run, and the quota allows it
+// (spin_budget.h). A spin is about a microsecond. Counted in Stats::spins where it says yes.
 bool CanSpin(int spins);
 
 // The number of the P that runs the caller, from 0; -1 on a foreign thread. Stays true only while

@@ -83,7 +83,7 @@ int SetProcs(const ProcsChange& change) {
     base::RawLog("plimsoll: P stays ", before, ": no memory for ", n, ": ", base::ErrnoName(errno));
     return before;
   }
-  sched.may_spin = change.may_spin;
+  sched.spin_budget.SetQuota(change.spin_quota);
   for (int i = n; i < before; ++i) Retire(sched.all_ps[i]);
   if (M* m = CurrentM(); m != nullptr && m->p->id >= n) {
     m->p->m.store(nullptr, std::memory_order_relaxed);
@@ -94,6 +94,8 @@ int SetProcs(const ProcsChange& change) {
   StartTheWorld();
   return before;
 }
+
+void HoldSpinning(bool held) { sched.spin_budget.Hold(held); }
 
 void CallEachSecond(void (*fn)()) {
   if (Seeded()) return;

@@ -8,15 +8,21 @@
 #ifndef PLIMSOLL_RUNTIME_SCHED_PROCS_H_
 #define PLIMSOLL_RUNTIME_SCHED_PROCS_H_
 
+#include <limits>
+
 namespace plimsoll::sched {
 
 struct ProcsChange {
-  int procs = 0;         // 1 to kMaxProcs; more is kMaxProcs, less changes nothing
-  bool may_spin = true;  // as RunOptions'
+  int procs = 0;  // 1 to kMaxProcs; more is kMaxProcs, less changes nothing
+  double spin_quota = std::numeric_limits<double>::infinity();  // as RunOptions'
 };
 
 // Returns how many there were. A seeded run keeps its one P.
 int SetProcs(const ProcsChange& change);
+
+// While `held`, nobody spins for work or for a lock: where the kernel throttles us, what is spun is
+// taken from the work. Any thread.
+void HoldSpinning(bool held);
 
 // Calls `fn` about once a second while goroutines run, on a goroutine of the runtime's own, which
 // NumGoroutine, dumps and the deadlock detector do not count. It may block; while it does it is not

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -70,6 +71,47 @@ TEST_F(ProcsTest, GoroutinesAndTimersOfAPThatGoesMoveToOneThatStays) {
   SetProcs({.procs = 1});
   while (ran.load() < kEach || fired.load() < kEach) Yield();
   for (auto& t : timers) EXPECT_FALSE(t->Disarm());
+}
+
+TEST_F(ProcsTest, WithoutABudgetOnesLooksAreShortAndFindWorkAllTheSame) {
+  const struct {
+    const char* what;
+    double quota;
+    bool held;
+    bool is_short;
+  } kCases[] = {
+      {"no quota", std::numeric_limits<double>::infinity(), false, false},
+      {"a quota of one", 1.0, false, true},
+      {"a quota of half a CPU", 0.5, false, true},
+      {"throttled", std::numeric_limits<double>::infinity(), true, true},
+      {"throttled no more", std::numeric_limits<double>::infinity(), false, false},
+  };
+  constexpr uint64_t kLooks = 50;
+  constexpr uint64_t kSteals = 5;
+  for (const auto& c : kCases) {
+    SCOPED_TRACE(c.what);
+    HoldSpinning(c.held);
+    SetProcs({.procs = 2, .spin_quota = c.quota});  // nobody is in the middle of a look
+    const Stats before = GetStats();
+    Stats after;
+    // This P is kept: what is queued here runs where another one finds it.
+    do {
+      std::atomic<int> ran{0};
+      for (int i = 0; i < 4; ++i) Go([&] { ran.fetch_add(1); });
+      while (ran.load() < 4) {
+      }
+      after = GetStats();
+    } while (after.looks - before.looks < kLooks || after.steals - before.steals < kSteals);
+    const uint64_t looks = after.looks - before.looks;
+    const uint64_t short_looks = after.short_looks - before.short_looks;
+    if (c.is_short) {
+      EXPECT_GE(short_looks + 2, looks) << "one on each P may be counted in part";
+      EXPECT_FALSE(CanSpin(0));
+    } else {
+      EXPECT_EQ(short_looks, 0u);
+    }
+    EXPECT_GT(after.look_ns, before.look_ns);
+  }
 }
 
 TEST_F(ProcsTest, NothingIsLostWhileTheNumberChangesUnderLoad) {

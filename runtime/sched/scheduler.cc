@@ -79,7 +79,7 @@ void Run(const RunOptions& options, const internal::EntryOps& entry, void* closu
                  "plimsoll::Main was called twice: there is one runtime a process");
   PLIMSOLL_CHECK(options.procs >= 1 && options.procs <= kMaxProcs, "procs is ", options.procs);
   if (sched.source == nullptr) sched.source = &DefaultSource();
-  sched.may_spin = options.may_spin;
+  sched.spin_budget.SetQuota(options.spin_quota);
   sched.on_thread_start = options.on_thread_start;
   sched.migrate_always = options.migrate_always && !options.seeded;
   sched.resumes_slowly.store(sched.migrate_always, std::memory_order_relaxed);
@@ -168,6 +168,9 @@ Stats GetStats() {
     s.stolen += p->stat_stolen.load(std::memory_order_relaxed);
     s.spawns += p->stat_spawns.load(std::memory_order_relaxed);
     s.spins += p->stat_spins.load(std::memory_order_relaxed);
+    s.looks += p->stat_looks.load(std::memory_order_relaxed);
+    s.short_looks += p->stat_short_looks.load(std::memory_order_relaxed);
+    s.look_ns += p->stat_look_ns.load(std::memory_order_relaxed);
   }
   return s;
 }

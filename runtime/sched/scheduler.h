@@ -20,6 +20,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <limits>
 
 #include "plimsoll/alloc/base/units.h"
 #include "plimsoll/runtime/go.h"
@@ -30,8 +31,10 @@ namespace plimsoll::sched {
 inline constexpr int kMaxProcs = 1024;
 
 struct RunOptions {
-  int procs = 1;                    // Ps, 1 to kMaxProcs
-  bool may_spin = true;             // false where the CPU quota is one CPU or less
+  int procs = 1;  // Ps, 1 to kMaxProcs
+  // CPUs that the kernel gives, where there is a quota: looking for work takes at most a twentieth
+  // of them, and of one or less nothing (DESIGN.md, "Spinning").
+  double spin_quota = std::numeric_limits<double>::infinity();
   bool preempt = true;              // false: time slices end at scheduling points alone
   bool migrate_always = false;      // each parked goroutine goes on on another thread: for tests
   int preempt_signal = 0;           // by which signal; 0: SIGURG
@@ -62,6 +65,9 @@ struct Stats {
   uint64_t stolen = 0;  // goroutines they moved
   uint64_t spawns = 0;
   uint64_t spins = 0;              // times that a goroutine spun for a lock (CanSpin)
+  uint64_t looks = 0;              // times that an M looked at other Ps for work
+  uint64_t short_looks = 0;        // of these, those where the quota allowed no more than one look
+  uint64_t look_ns = 0;            // all of them together, by the clock
   uint64_t resumed = 0;            // in migrate_always: parked goroutines that went on
   uint64_t resumed_here = 0;       // of these, on the thread they had parked on
   uint64_t preemptions = 0;        // slices that were ended in place

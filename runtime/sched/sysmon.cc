@@ -24,6 +24,8 @@ constexpr int64_t kFirstLookNs = 50'000;     // at a thread that may sleep with 
 constexpr int64_t kLastLookNs = 2'000'000;
 constexpr uint32_t kManySlices = 8;
 constexpr int64_t kSysmonLongestNs = 10'000'000;
+// What a goroutine spins for a lock at a time (CanSpin): 30 times PAUSE, 0.3 to 1.3 us.
+constexpr int64_t kLockSpinNs = 1000;
 
 // What sysmon saw of a P at its last look.
 struct Seen {
@@ -35,6 +37,7 @@ struct Seen {
   int64_t ask_next_ns = 0;
   bool queued = false;
   uint32_t tick_when_queued = 0;
+  uint64_t spins = 0;
   // Of its thread, at the last look for one that sleeps.
   int64_t cpu_ns = 0;
   int64_t cpu_at_ns = 0;
@@ -108,6 +111,20 @@ int64_t EndSlice(P* p, Seen& s, int64_t now) {
   AskForP(p, since >= kGentleNs ? kAskedForGood : kAskedGently);
   // One that does not answer sleeps where no handler runs: reading a disk, or being stopped.
   return s.ask_next_ns = now + (since < kSliceNs ? kAskAgainNs : kAskSlowlyNs);
+}
+
+// Charges what goroutines spun for locks since the last look: too little each time to ask a clock.
+void ChargeLockSpins(int64_t now, Seen* seen) {
+  if (!sched.spin_budget.counts()) return;
+  const int n = sched.procs.load(std::memory_order_relaxed);
+  uint64_t spins = 0;
+  for (int i = 0; i < n; ++i) {
+    const uint64_t all = sched.all_ps[i]->stat_spins.load(std::memory_order_relaxed);
+    spins += all - seen[i].spins;
+    seen[i].spins = all;
+  }
+  sched.spin_budget.Charge(static_cast<int64_t>(spins) * kLockSpinNs, now);
+  sched.spin_budget.Refresh(now);
 }
 
 // Looks at every P once. Returns true if there was something to do. *soon becomes the time of the
@@ -254,6 +271,7 @@ void* Sysmon(void*) {
     }
     sched.coarse_now_ns.store(now, std::memory_order_relaxed);
 
+    ChargeLockSpins(now, seen);
     bool did = WatchPs(now, seen, &soon);
     if (now - last_second_ns >= 1'000'000'000) {
       last_second_ns = now;

@@ -204,7 +204,8 @@ struct Sched {
         g = TakeGlobalLocked();
         mu.unlock();
       }
-      if (g < 0 && procs > 1 &&
+      // Within the budget a look is made four times, without it once (StealWork): never not at all.
+      if (g < 0 && procs > 1 && !Planted("one without a budget does not look") &&
           (m->spinning || 2 * spinning.load(kRelaxed) < procs - idle_p_count.load(kRelaxed))) {
         if (!m->spinning) StartSpinning(m);
         g = Steal(m->p);
@@ -324,13 +325,13 @@ void Maker(Sched* s, int most = 1) {
   }
 }
 
-// M0 queues `puts` goroutines and runs on for ever; M1 holds P1 and looks for work; `sleepers`
-// more Ms sleep, and as many Ps idle.
-Program Waking(int puts, int sleepers) {
+// M0 queues `puts` goroutines and runs on for ever; M1 holds P1 and looks for work, or, where it
+// is not `spinning`, is about to; `sleepers` more Ms sleep, and as many Ps idle.
+Program Waking(int puts, int sleepers, bool spinning = true) {
   return [=] {
     Sched* s = Begin(2 + sleepers);
     M* m0 = MakeM(s, &s->ps[0], false);
-    M* m1 = MakeM(s, &s->ps[1], true);
+    M* m1 = MakeM(s, &s->ps[1], spinning);
     for (int i = 0; i < sleepers; ++i) {
       s->PutPDownLocked(&s->ps[static_cast<size_t>(2 + i)]);
       M* m = MakeM(s, nullptr, false);
@@ -387,6 +388,8 @@ TEST(SchedModel, NoGoroutineWaitsWhileAPIdles) {
   ExpectHolds("put / spinning M, 3 preemptions", {.search = Search::kBounded, .preemptions = 3},
               Waking(1, 0));
   ExpectHolds("put 2 / spinning M, 2 preemptions", {.search = Search::kBounded}, Waking(2, 0));
+  ExpectHolds("put / M about to look, 2 preemptions", {.search = Search::kBounded},
+              Waking(1, 0, /*spinning=*/false));
   ExpectHolds("put 2 / spinning M / M asleep, random",
               {.search = Search::kRandom, .executions = SearchFar() ? 300'000u : 30'000u},
               Waking(2, 1));
@@ -413,6 +416,8 @@ TEST(SchedModel, FindsEachPlantedFault) {
   ExpectFinds("put / spinning M", "no fence between queue store and spinner check", {},
               Waking(1, 0));
   ExpectFinds("put / spinning M", "no re-check after un-spinning", {}, Waking(1, 0));
+  ExpectFinds("put / M about to look", "one without a budget does not look",
+              {.search = Search::kBounded}, Waking(1, 0, /*spinning=*/false));
   ExpectFinds("blocking call / sysmon / work from outside", "the P taken between load and use",
               {.search = Search::kBounded}, HandOff(true));
   ExpectFinds("blocking call / sysmon", "hand-off: no second look", {}, HandOff(false));
