@@ -353,9 +353,9 @@ void* Reallocate(const char* call, void* p, size_t size) {
   }
   void* to = size_class == 0 ? AllocateLarge(size, 1).p : AllocatePlain(size, 1).p;
   if (to == nullptr) return nullptr;
+  // All that UsableSize() promised, not what was asked for: programs write up to it.
   const size_t usable = UsableOf(call, p, span);
-  const size_t old = ClassFor(span) == 0 ? span->large_bytes : usable;
-  const size_t keep = old < size ? old : size;
+  const size_t keep = usable < size ? usable : size;
   base::Unpoison(p, keep);
   base::Unpoison(to, size);
   std::memcpy(to, p, keep);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <random>
@@ -81,6 +82,42 @@ TEST(HeapTest, ReallocateKeepsContentsOverEveryBorder) {
       Heap::FreeSized(p, to);
     }
   }
+}
+
+// The first byte in which two pieces of memory differ; `size`: none.
+size_t FirstDifference(const unsigned char* a, const unsigned char* b, size_t size) {
+  if (std::memcmp(a, b, size) == 0) return size;
+  return static_cast<size_t>(std::mismatch(a, a + size, b).first - a);
+}
+
+// Programs keep lengths by UsableSize() (redis' strings do), and write up to it.
+TEST(HeapTest, ReallocateKeepsEveryByteThatUsableSizePromised) {
+  std::vector<unsigned char> pattern(400'000);
+  for (size_t i = 0; i < pattern.size(); ++i) pattern[i] = static_cast<unsigned char>(i % 251 + 1);
+  size_t large_moves = 0;
+  for (size_t from = 1; from <= 300'000; from += 1 + from / 29) {
+    for (size_t factor : {2, 3, 8}) {
+      auto* p = static_cast<unsigned char*>(Heap::Allocate(from));
+      void* wall = Heap::Allocate(from);  // as large: it lies behind, and `p` has to move
+      ASSERT_TRUE(p != nullptr && wall != nullptr);
+      const size_t usable = Heap::UsableSize(p);
+      ASSERT_LE(usable, pattern.size());
+      std::memcpy(p, pattern.data(), usable);
+      auto* to = static_cast<unsigned char*>(Heap::Reallocate(p, usable * factor));
+      ASSERT_NE(to, nullptr);
+      large_moves += to != p && from > 32'768;
+      ASSERT_EQ(FirstDifference(to, pattern.data(), usable), usable)
+          << from << " to " << usable * factor;
+      // Smaller again: what the smaller one has is kept.
+      const size_t least = std::min<size_t>(usable, 20'000);
+      to = static_cast<unsigned char*>(Heap::Reallocate(to, least));
+      ASSERT_NE(to, nullptr);
+      ASSERT_EQ(FirstDifference(to, pattern.data(), least), least) << from << " to " << least;
+      Heap::Free(to);
+      Heap::Free(wall);
+    }
+  }
+  EXPECT_GT(large_moves, 10u);
 }
 
 TEST(HeapTest, ALargeObjectGrowsWhereItIsWhenThePagesBehindItAreFree) {
