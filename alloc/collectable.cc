@@ -539,6 +539,16 @@ void SetCurrentCollectedCache(CollectedCache* cache) {
   current_collected = cache == nullptr ? &empty_cache : cache;
 }
 
+// Not flushed: outside of a stop of the world markers may be looking at the same words.
+void LeaveCollectedCache() {
+  SlowPath no_preempt;
+  CollectedCache* cache = CurrentCache();
+  if (cache == &empty_cache) return;
+  SetCurrentCollectedCache(nullptr);
+  base::SpinLockHolder hold(heap.caches_mu);
+  cache->in_use = false;
+}
+
 void SetCollectedHooks(CollectedHooks hooks) {
   heap.check.store(hooks.check, std::memory_order_release);
   heap.need_cache.store(hooks.need_cache, std::memory_order_release);

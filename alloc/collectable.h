@@ -148,6 +148,9 @@ class CollectedCache;
 CollectedCache* NewCollectedCache();  // nullptr: no memory
 void DeleteCollectedCache(CollectedCache* cache);
 void SetCurrentCollectedCache(CollectedCache* cache);  // null: none
+// Lets the next thread that wants a cache have the calling thread's, with what it holds in hand.
+// Does nothing where it has none.
+void LeaveCollectedCache();
 
 // What allocation asks for: whether this thread may allocate at all (else it ends the process;
 // asked in slow paths alone), a cache where the thread has none (it must set one), and a collection

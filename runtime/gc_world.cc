@@ -104,7 +104,8 @@ class GoWorld final : public gc::World {
   bool OnStack(const void* address) override {
     const auto at = reinterpret_cast<uintptr_t>(address);
     stack::Stack s;
-    return !sched::Stacks().FindGuard(at, &s) && at >= s.lo && at < s.hi;
+    return (!sched::Stacks().FindGuard(at, &s) && at >= s.lo && at < s.hi) ||
+           sched::OnAttachedStack(at);
   }
 
   void CheckMutator() override {
@@ -112,7 +113,7 @@ class GoWorld final : public gc::World {
     if (m == nullptr) {
       base::Fatal(
           "gc: collected memory is used on a thread that is not the runtime's: only "
-          "gc::Root may be");
+          "gc::Root may be, unless it is attached");
     }
     if (m->p == nullptr) {
       base::Fatal(
@@ -229,6 +230,7 @@ void StartCollector(const gc::Options& options) {
   static constinit bool hooked = false;
   if (!hooked) {
     hooked = true;
+    sched::SetThreadEndHook(alloc::LeaveCollectedCache);
     alloc::SetStackEndHook([](uintptr_t sp) {
       stack::Stack s;
       return !sched::Stacks().FindGuard(sp, &s) && sp >= s.lo && sp < s.hi ? s.hi : 0;

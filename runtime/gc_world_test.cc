@@ -1,5 +1,6 @@
 #include "plimsoll/runtime/gc_world.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -26,6 +27,7 @@
 #include "plimsoll/runtime/gc/vector.h"
 #include "plimsoll/runtime/gc_trees_for_tests.h"
 #include "plimsoll/runtime/go.h"
+#include "plimsoll/runtime/sched/attach.h"
 #include "plimsoll/runtime/sched/blocking_call.h"
 #include "plimsoll/runtime/sched/lock_os_thread.h"
 #include "plimsoll/runtime/sched/park.h"
@@ -110,6 +112,121 @@ TEST_F(GcWorldTest, AGoroutineInABlockingCallKeepsItsStack) {
   leave.store(true);
   done.Wait();
   EXPECT_TRUE(right.load());
+}
+
+// f on a thread that the runtime did not make; waits for its end.
+template <typename F>
+void OnAThread(F f) {
+  std::thread thread(std::move(f));
+  BlockingCall([&] { thread.join(); });
+}
+
+TEST_F(GcWorldTest, AnAttachedThreadAllocatesAndItsStackIsARoot) {
+  constexpr int kThreads = 4;
+  Channel<int> go_on;
+  std::atomic<int> ready{0}, right{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kThreads; ++i) {
+    threads.emplace_back([&, i] {
+      AttachedThread attached;
+      Node* tree = Tree(static_cast<uint64_t>(i) + 1, 5);  // this frame alone holds it
+      ready.fetch_add(1);
+      (void)go_on.Recv();
+      right.fetch_add(IsTree(tree, static_cast<uint64_t>(i) + 1, 5));
+    });
+  }
+  while (ready.load() < kThreads) Yield();
+  for (int i = 0; i < 3; ++i) {
+    gc::Collect();
+    for (int j = 0; j < 2000; ++j) (void)gc::make<Node>();
+  }
+  EXPECT_GE(gc::GetStats().live_objects, kThreads * 63u);
+  go_on.Close();
+  BlockingCall([&] {
+    for (std::thread& t : threads) t.join();
+  });
+  EXPECT_EQ(right.load(), kThreads);
+}
+
+TEST_F(GcWorldTest, AttachedThreadsCollectWhileTheyComeAndGo) {
+  constexpr int kThreads = 3;
+  std::atomic<int> wrong{0};
+  OnAThread([&] {
+    std::vector<std::thread> threads;
+    for (int t = 0; t < kThreads; ++t) {
+      threads.emplace_back([&, t] {
+        gc::Root<Node> kept;  // also while it is not attached
+        for (uint64_t i = 1; i <= 60; ++i) {
+          AttachedThread attached;
+          if (kept.get() != nullptr) wrong += !IsTree(kept.get(), i - 1, 4);
+          gc::Ptr<Node> mine = Tree(i, 4);
+          if (i % 10 == static_cast<uint64_t>(t)) gc::Collect();
+          Yield();
+          wrong += !IsTree(mine, i, 4);
+          kept = mine.get();
+        }
+      });
+    }
+    for (std::thread& t : threads) t.join();
+  });
+  EXPECT_EQ(wrong.load(), 0);
+}
+
+TEST_F(GcWorldTest, ARunningAttachedThreadIsStoppedInItsHandlerAndScanned) {
+  if (base::kTsan) GTEST_SKIP() << "nobody is stopped in TSan's runtime";
+  std::atomic<bool> ready{false}, stop{false}, right{false};
+  std::thread thread([&] {
+    AttachedThread attached;
+    Node* tree = Tree(5, 5);
+    ready.store(true);
+    while (!stop.load(std::memory_order_relaxed)) {
+    }
+    right.store(IsTree(tree, 5, 5));
+  });
+  while (!ready.load()) Yield();
+  for (int i = 0; i < 5; ++i) {
+    gc::Collect();
+    for (int j = 0; j < 2000; ++j) (void)gc::make<Node>();
+  }
+  stop.store(true);
+  BlockingCall([&] { thread.join(); });
+  EXPECT_TRUE(right.load());
+}
+
+TEST_F(GcWorldTest, AnAttachedThreadsBlockingCallKeepsItsStack) {
+  std::atomic<bool> within{false}, leave{false}, right{false};
+  std::thread thread([&] {
+    AttachedThread attached;
+    Node* tree = Tree(3, 6);
+    BlockingCall([&] {
+      within.store(true);
+      while (!leave.load()) sched_yield();
+    });
+    right.store(IsTree(tree, 3, 6));
+  });
+  while (!within.load()) Yield();
+  gc::Collect();
+  for (int j = 0; j < 5000; ++j) (void)gc::make<Node>();
+  leave.store(true);
+  BlockingCall([&] { thread.join(); });
+  EXPECT_TRUE(right.load());
+}
+
+using GcWorldDeathTest = GcWorldTest;
+
+TEST_F(GcWorldDeathTest, AThreadThatIsNotAttachedOrNoMoreMayNotAllocate) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(std::thread([] { (void)gc::make<Node>(); }).join(), testing::ExitedWithCode(2),
+              "gc: collected memory is used on a thread that is not the runtime's");
+  EXPECT_EXIT(std::thread([] {
+                {
+                  AttachedThread attached;
+                  (void)gc::make<Node>();
+                }
+                (void)gc::make<Node>();
+              }).join(),
+              testing::ExitedWithCode(2),
+              "gc: collected memory is used on a thread that is not the runtime's");
 }
 
 TEST_F(GcWorldTest, ValuesInAChannelsBufferAreRoots) {

@@ -15,6 +15,8 @@ constexpr int kPausesBetweenLooks = 30;
 // Longer than a holder that has its CPU ever takes, short against what a lost CPU costs.
 constexpr int64_t kLookAgainNs = 200'000;
 
+constinit std::atomic<void (*)()> wait_hook{nullptr};
+
 }  // namespace
 
 void SpinLock::LockSlow() ABSL_NO_THREAD_SAFETY_ANALYSIS {
@@ -25,9 +27,12 @@ void SpinLock::LockSlow() ABSL_NO_THREAD_SAFETY_ANALYSIS {
   // pairs with the release in unlock(). A waiter that gets the lock here leaves it marked
   // "with waiters": at worst one futex wake too many.
   while (word_.exchange(kHeldWithWaiters, std::memory_order_acquire) != kFree) {
+    if (auto* hook = wait_hook.load(std::memory_order_relaxed)) hook();
     FutexWait(word_, kHeldWithWaiters, kLookAgainNs);
   }
 }
+
+void SetSpinLockWaitHook(void (*hook)()) { wait_hook.store(hook, std::memory_order_relaxed); }
 
 void SpinLock::WakeOne() { FutexWake(word_, 1); }
 

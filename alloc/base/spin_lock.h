@@ -75,6 +75,10 @@ class ABSL_SCOPED_LOCKABLE SpinLockHolder {
   SpinLock& lock_;
 };
 
+// Called by whoever would sleep for a SpinLock, before it does. For a forked child, where its
+// holder may be a thread that is not there. Null: nothing is called.
+void SetSpinLockWaitHook(void (*hook)());
+
 // One PAUSE (YIELD on arm64): tells the core that this is a spin.
 inline void CpuRelax() {
 #if defined(__x86_64__)

@@ -65,6 +65,16 @@ AltStack InstallAltStack() {
   return {};
 }
 
+bool UseAltStack(const AltStack& stack) {
+  if (stack.lo == 0) return false;
+  stack_t wanted = {};
+  wanted.ss_sp = reinterpret_cast<void*>(stack.lo);
+  wanted.ss_size = stack.hi - stack.lo;
+  const long rc = base::RawSyscall(SYS_sigaltstack, &wanted, 0);
+  PLIMSOLL_CHECK(rc == 0, "sigaltstack: ", base::ErrnoName(static_cast<int>(-rc)));
+  return true;
+}
+
 void RemoveAltStack(const AltStack& stack) {
   if (stack.lo == 0) return;
   stack_t none = {};

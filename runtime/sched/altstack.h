@@ -33,6 +33,9 @@ size_t AltStackBytes(size_t min_frame);
 // and told once on stderr, where there is no memory: handlers then run on the goroutine's stack.
 AltStack InstallAltStack();
 
+// Gives the calling thread one that another thread had before. False: it is empty.
+bool UseAltStack(const AltStack& stack);
+
 // Takes it from the calling thread and unmaps it. Not to be called on it.
 void RemoveAltStack(const AltStack& stack);
 

@@ -10,6 +10,7 @@ namespace plimsoll::sched {
 namespace {
 
 bool QueueGlobally(G* g, void*) {
+  g->left_call = true;
   // release: pairs with ForEachG; g is off its stack
   g->status.store(GStatus::kRunnable, std::memory_order_release);
   PutGlobal(g);
@@ -66,6 +67,7 @@ __attribute__((noinline)) M* ReturnElsewhere(M* m, const P* left) {
   SwitchTo(m, g, &m->g0);
   m = CurrentM();
   FinishSwitch(m);
+  m->g->left_call = false;
   return m;
 }
 

@@ -112,6 +112,12 @@ bool BecomeTheOneThatPrints() {
 
 void OnSignal(int number, siginfo_t* info, void* context);
 
+// Whether m has a thread, and it is not `self`.
+bool IsOther(const M* m, int32_t self) {
+  const int32_t tid = m->tid.load(std::memory_order_relaxed);
+  return tid != 0 && tid != self;
+}
+
 // Stops every other M by SIGQUIT: its handler tells its registers and stays there.
 void FreezeOthers() {
   struct sigaction now;
@@ -122,10 +128,12 @@ void FreezeOthers() {
   // acquire: pairs with the release in BecomeM
   M* const all = sched.all_ms.load(std::memory_order_acquire);
   for (M* m = all; m != nullptr; m = m->all_link) {
-    if (m->tid != self) base::RawSyscall(SYS_tgkill, getpid(), m->tid, SIGQUIT);
+    if (IsOther(m, self)) {
+      base::RawSyscall(SYS_tgkill, getpid(), m->tid.load(std::memory_order_relaxed), SIGQUIT);
+    }
   }
   for (M* m = all; m != nullptr; m = m->all_link) {
-    while (m->tid != self && m->frozen_context.load(std::memory_order_acquire) == nullptr &&
+    while (IsOther(m, self) && m->frozen_context.load(std::memory_order_acquire) == nullptr &&
            NowNanos() < deadline) {
       SleepNs(200'000);
     }
@@ -139,10 +147,24 @@ G* OwnerOfStack(uintptr_t sp) {
   return GOfStack(slot);
 }
 
+bool Holds(const stack::Stack& stack, uintptr_t address) {
+  return address >= stack.lo && address < stack.hi;
+}
+
 // Which goroutine the registers belong to: between m->g and the jump of a switch, not m->g's.
-G* OwnerOf(const M* m, const symbolize::Registers& regs) {
-  if (G* g = OwnerOfStack(regs.r[symbolize::kStackPointer])) return g;
+const G* OwnerOf(const M* m, const symbolize::Registers& regs) {
+  const uintptr_t sp = regs.r[symbolize::kStackPointer];
+  if (m->attach_depth > 0) return Holds(m->attached_g->stack, sp) ? m->attached_g : &m->g0;
+  if (G* g = OwnerOfStack(sp)) return g;
   return m->g;
+}
+
+// Whether a fault at `address` is an attached thread's that left its stack at the lower end. libc's
+// guard is there, a page of it at least; or nothing is.
+bool IsBelowAttached(const M* m, uintptr_t address) {
+  constexpr uintptr_t kGuard = 4096;
+  const G* g = m->g;
+  return g->is_attached && address < g->stack.lo && address >= g->stack.lo - kGuard;
 }
 
 void PrintRegisters(const ucontext_t* context) {
@@ -221,7 +243,9 @@ void PrintGoroutines(Traceback& traceback, const M* m, const symbolize::Register
 }
 
 [[noreturn]] void DieOfOverflow(const G* g, const M* m, const symbolize::Registers& regs) {
-  base::RawLog("runtime: goroutine stack exceeds ", g->stack.hi - g->stack.lo, "-byte limit");
+  base::RawLog(g->is_attached ? "runtime: attached thread's stack exceeds "
+                              : "runtime: goroutine stack exceeds ",
+               g->stack.hi - g->stack.lo, "-byte limit");
   base::RawLog("runtime: sp=", base::Hex(regs.r[symbolize::kStackPointer]), " stack=[",
                base::Hex(g->stack.lo), ", ", base::Hex(g->stack.hi), "]");
   base::RawLog("fatal error: stack overflow");
@@ -329,6 +353,11 @@ void OnSignal(int number, siginfo_t* info, void* context) {
   M* const m = CurrentM();
   const int32_t self = Tid();
   const int32_t owner = crashing.load(std::memory_order_acquire);
+  if (m == nullptr && InForkedChild()) {  // what a child without us would do
+    LeaveToDefault(number, info);
+    errno = saved_errno;
+    return;
+  }
 
   if (request.tid.load(std::memory_order_acquire) == self && number == SIGQUIT && m != nullptr) {
     Answer(m, context);
@@ -356,8 +385,9 @@ void OnSignal(int number, siginfo_t* info, void* context) {
     }
     const uintptr_t address = reinterpret_cast<uintptr_t>(info->si_addr);
     stack::Stack slot;
-    const bool overflow = number != SIGFPE && sched.stacks.FindGuard(address, &slot) &&
-                          GOfStack(slot) == m->g && !m->altstack.Holds(address);
+    const bool overflow = number != SIGFPE && !m->altstack.Holds(address) &&
+                          ((sched.stacks.FindGuard(address, &slot) && GOfStack(slot) == m->g) ||
+                           IsBelowAttached(m, address));
     if (!overflow && CallPrevious(number, info, context)) {
       errno = saved_errno;
       return;
@@ -429,6 +459,10 @@ void InstallCrashHandlers(TracebackLevel level) {
 }
 
 void CrashByPanic(const base::RawText& text, std::string_view file, uint32_t line) {
+  if (InForkedChild()) {
+    base::RawLog("panic: ", text.view());
+    EndProcess();
+  }
   if (!BecomeTheOneThatPrints()) WaitForTheEnd();
   request.panic = &text;
   request.file = file;
@@ -444,6 +478,7 @@ void CrashByPanic(const base::RawText& text, std::string_view file, uint32_t lin
 }
 
 void DumpGoroutines() {
+  if (InForkedChild()) return;
   if (!BecomeTheOneThatPrints()) {
     if (crashing.load(std::memory_order_acquire) != Tid()) WaitForTheEnd();
     return;

@@ -100,6 +100,7 @@ void StayFrozen() {
 void ExitProcess(int code) {
   // Others stop at their next scheduling point; a hog gets no such chance and may run on beside the
   // exit handlers, for at most the watchdog's second.
+  if (InForkedChild()) FatalForked();  // main returned
   // Nobody would give our P back.
   if (M* m = CurrentM(); m != nullptr) ++m->no_preempt;
   sched.exit_code.store(code, std::memory_order_relaxed);

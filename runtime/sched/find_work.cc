@@ -6,6 +6,7 @@
 #include "plimsoll/runtime/sched/sanitizer.h"
 #include "plimsoll/runtime/sched/switch_to.h"
 #include "plimsoll/runtime/sched/trace_hooks.h"
+#include "plimsoll/runtime/stack/switch.h"
 
 namespace plimsoll::sched {
 namespace {
@@ -256,6 +257,7 @@ __attribute__((noinline)) bool ResumeSlowly(M* m, G* g) {
 // This thread ends: its locked goroutine has. Its P goes to another.
 void StopForGood(M* m) {
   if (P* p = m->p; p != nullptr) {
+    if (sched.on_thread_end != nullptr) sched.on_thread_end();
     m->p = nullptr;
     p->status.store(PStatus::kIdle, std::memory_order_relaxed);
     TsanReleaseP(p);
@@ -422,6 +424,18 @@ G* PickLocal(M* m, P* p) {
   return &m->g0;
 }
 
+void LockedLoop(M* m) {
+  SanitizerAfterSwitch(&m->g0);
+  for (;;) {
+    FinishSwitch(m);
+    StopLockedM(m);
+    G* g = m->locked_g;
+    if (!sched.resumes_slowly.load(std::memory_order_relaxed) || !ResumeSlowly(m, g)) {
+      SwitchTo(m, &m->g0, g);
+    }
+  }
+}
+
 void ScheduleLoop(M* m) {
   SanitizerThreadStart(&m->g0);
   for (;;) {
@@ -448,3 +462,5 @@ void ScheduleLoop(M* m) {
 }
 
 }  // namespace plimsoll::sched
+
+extern "C" void plimsoll_system_main() { plimsoll::sched::LockedLoop(plimsoll::sched::CurrentM()); }

@@ -18,7 +18,9 @@
 //
 // Invariants:
 //   (1) sp is valid while status is kRunnable or kWaiting and the commit of the park has run;
-//       call_sp while it is kSyscall or kPreempted.
+//       call_sp while it is kSyscall or kPreempted, and while it is queued on its way out of a
+//       call: what a stop of the world is shown of it does not change under the eyes of who looks
+//       twice.
 //   (2) link is used by one list at a time: a run queue's overflow, the global queue, a free list.
 //   (3) eh and saved_errno hold the goroutine's own while it does not run; the thread's while it
 //   does.
@@ -79,9 +81,11 @@ struct alignas(64) G {
   const void* ucontext = nullptr;  // kPreempted in a handler: what the kernel saved
   bool is_main = false;
   bool is_sticky = false;               // GoOptions: locked to its thread from its start
+  bool left_call = false;               // kRunnable: it comes from a BlockingCall; by (1)
   int32_t locks = 0;                    // of LockOsThread
   M* last_m = nullptr;                  // migrate=always: where it parked
   bool is_runtimes_own = false;         // not counted, not dumped
+  bool is_attached = false;             // a foreign thread; `stack` is that thread's (attach.h)
   std::atomic<uint32_t> proxy_word{0};  // a proxy's futex: 1 once Ready
   bool is_proxy() const { return (wakes_slowly & kProxy) != 0; }
   void* tsan_fiber = nullptr;

@@ -28,7 +28,11 @@ _Unwind_Reason_Code Stop(int, _Unwind_Action actions, _Unwind_Exception_Class,
 
 void Goexit() {
   sched::M* m = sched::CurrentM();
+  if (m == nullptr && sched::InForkedChild()) sched::FatalForked();
   PLIMSOLL_CHECK(m != nullptr && !m->g->is_system_stack, "Goexit on a thread that is no goroutine");
+  if (m->g->is_attached) {
+    base::Fatal("runtime: Goexit on an attached thread: it ends where its function returns");
+  }
   if (m->g->is_main) sched::sched.main_left.store(true, std::memory_order_relaxed);
   // On the heap: the frames above ours are run over this one.
   auto* unwinding = new _Unwind_Exception{};

@@ -378,6 +378,7 @@ __attribute__((noinline)) bool SpawnUnusually(uint32_t started, void* place_of_g
                                               const EntryOps& ops, void* closure,
                                               const GoOptions& options) {
   PLIMSOLL_CHECK(started != sched::kNotStarted, "Go needs a running plimsoll::Main");
+  if (started == sched::kForked) sched::FatalForked();
   return SpawnFrom<true>(place_of_go, ops, closure, options);
 }
 

@@ -25,7 +25,7 @@ enum Mode : uint32_t {
 };
 
 // Of Scheduler::started. Spawn compares with kStarted alone.
-enum Started : uint32_t { kNotStarted, kStarted, kStartedAndTraced };
+enum Started : uint32_t { kNotStarted, kStarted, kStartedAndTraced, kForked };
 
 struct Scheduler {
   base::SpinLock mu;
@@ -56,6 +56,7 @@ struct Scheduler {
   std::atomic<M*> all_ms{nullptr};  // every M there was, by all_link: for handlers, without a lock
   SpinBudget spin_budget;
   void (*on_thread_start)(unsigned m) = nullptr;
+  void (*on_thread_end)() = nullptr;  // SetThreadEndHook
 
   // The poller's role: last_poll_ns is 0 while an M waits in the idle source.
   IdleSource* source = nullptr;
@@ -255,12 +256,16 @@ void StopPLocked(P* p) ABSL_EXCLUSIVE_LOCKS_REQUIRED(sched.mu);
 
 // Makes the calling thread M number m_count.
 void BecomeM(M* m, pthread_t thread);
+// Gives m its number and shows it to those who walk all_ms.
+void PublishM(M* m);
 
 // --- lock_os_thread.cc
 
 // On g0 of an M whose goroutine is locked: gives its P away and waits until it is granted one, when
 // that goroutine may run.
 void StopLockedM(M* m);
+// What a g0 does that serves one goroutine alone, bound to its M.
+[[noreturn]] void LockedLoop(M* m);
 // Fatal when `more` Ms would be too many.
 void CheckThreadLimit(int more);
 
@@ -286,6 +291,20 @@ void TimerMovedForward(int64_t when);
 
 void StartThreads(int ms);
 void AskForThread();
+// Memory for an M, for good. Null: there is none.
+M* NewM();
+
+// --- attach.cc
+
+// Before the first thread can attach. May allocate.
+void PrepareToAttach();
+
+// --- fork.cc
+
+// Has a forked child marked. May allocate.
+void WatchForks();
+inline bool InForkedChild() { return sched.started.load(std::memory_order_relaxed) == kForked; }
+[[noreturn]] void FatalForked();
 
 // --- sysmon.cc
 

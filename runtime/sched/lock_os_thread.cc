@@ -14,8 +14,10 @@ using sched::M;
 void LockOsThread() {
   sched::NoPreempt guard;
   M* m = CurrentM();
+  if (m == nullptr && sched::InForkedChild()) sched::FatalForked();
   if (m == nullptr || sched::Seeded()) return;  // seeded: there is one thread
   PLIMSOLL_CHECK(!m->g->is_system_stack, "LockOsThread on a system stack");
+  if (m->g->is_attached) return;  // it is, and stays so
   if (m->g->locks++ > 0) return;
   m->locked_g = m->g;
   m->g->bound_m = m;
@@ -25,7 +27,8 @@ void LockOsThread() {
 void UnlockOsThread() {
   sched::NoPreempt guard;
   M* m = CurrentM();
-  if (m == nullptr || m->g->locks == 0) return;
+  if (m == nullptr && sched::InForkedChild()) sched::FatalForked();
+  if (m == nullptr || m->g->locks == 0 || m->g->is_attached) return;
   --m->g->locks;
   if (m->g->locks > 0) return;
   m->locked_g = nullptr;
@@ -49,7 +52,11 @@ void StopLockedM(M* m) {
     HandOffP(p);
   }
   // acquire: pairs with the release in GrantP: whoever picked our goroutine gave us its P
-  while (m->park_word.load(std::memory_order_acquire) == 0) base::FutexWait(m->park_word, 0);
+  while (m->park_word.load(std::memory_order_acquire) == 0) {
+    // The other Ms may have gone to sleep before it parked: then nobody but us would see that it
+    // can never be woken. Where that cannot be told, ask again in a while.
+    base::FutexWait(m->park_word, 0, CheckDeadlock() ? -1 : 10'000'000);
+  }
   m->park_word.store(0, std::memory_order_relaxed);
   if (sched.frozen()) StayFrozen();
   AcquireP(m, m->next_p.load(std::memory_order_relaxed));

@@ -1,12 +1,14 @@
 // An M is an operating-system thread that runs goroutines while it holds a P.
 //
-// Its g0 is the thread's own stack: the scheduler's loop runs there when this M has nothing else to
-// run. What a goroutine asks to be done after it has left its stack is the M's `commit`, which the
-// goroutine that runs next carries out (DESIGN.md, "One switch a park").
+// Its g0 is the thread's own stack (but a slot of the pool for an attached thread, whose stack is
+// its goroutine's): the scheduler's loop runs there when this M has nothing else to run. What a
+// goroutine asks to be done after it has left its stack is the M's `commit`, which the goroutine
+// that runs next carries out (DESIGN.md, "One switch a park").
 #ifndef PLIMSOLL_RUNTIME_SCHED_M_H_
 #define PLIMSOLL_RUNTIME_SCHED_M_H_
 
 #include <pthread.h>
+#include <signal.h>
 
 #include <atomic>
 #include <cstdint>
@@ -72,11 +74,20 @@ struct alignas(128) M : MHead {
   std::atomic<uint32_t> park_word{0};  // 0: parked or about to; 1: woken
   M* idle_link = nullptr;              // guarded by Scheduler::mu_
   pthread_t thread{};
-  int32_t tid = 0;  // the kernel's number of the thread
+  // The kernel's number of the thread; 0: it has none now. Others send signals by it: to nobody, or
+  // to a thread that does not heed them, where they read it late.
+  std::atomic<int32_t> tid{0};
   // Set by this thread's handler when another ends the process: what the kernel saved of it.
   std::atomic<const void*> frozen_context{nullptr};
   M* all_link = nullptr;  // the one made before this one (Scheduler::all_ms)
   AltStack altstack;      // where this thread's signal handlers run
+
+  // Of an M that serves threads that the runtime did not make (attach.h).
+  G* attached_g = nullptr;   // null: it serves one of the runtime's own
+  int32_t attach_depth = 0;  // 0: it has no thread
+  bool preempt_was_blocked = false;
+  stack_t users_altstack = {};                            // what the thread had before
+  std::atomic<uintptr_t> attached_lo{0}, attached_hi{0};  // its stack; hi 0: none
 };
 static_assert(std::is_base_of_v<MHead, M> && !std::is_polymorphic_v<M>);
 

@@ -44,6 +44,7 @@ static_assert(std::size(kReasonTexts) == static_cast<size_t>(WaitReason::kCount)
 
 // A foreign thread's proxy lives in the thread's own storage: no allocation, and it ends with it.
 __attribute__((noinline)) G* MakeProxy() {
+  if (InForkedChild()) FatalForked();
   if (Seeded()) base::Fatal("runtime: a thread that is not the runtime's came into a seeded run");
   static thread_local G proxy;
   proxy.wakes_slowly = kProxy;
@@ -82,7 +83,8 @@ uint32_t ParkProxyUntil(G* g, WaitReason reason, int64_t deadline_ns, WakeClaim&
 
 // Without a guard an overflow has already written where it should not; it is told at least.
 __attribute__((noinline, cold)) void CheckCanary(const G* g) {
-  if (sched.stacks.CanaryIntact(g->stack)) return;
+  // (The kernel guards an attached thread's.)
+  if (g->is_attached || sched.stacks.CanaryIntact(g->stack)) return;
   base::RawLog("runtime: goroutine stack exceeds ", g->stack.hi - g->stack.lo,
                "-byte limit (seen by its canary: no guard could be made for it)");
   base::Fatal("stack overflow");
@@ -196,6 +198,7 @@ void Ready(G* g) {
 void Yield() {
   M* m = CurrentM();
   if (m == nullptr) {
+    if (InForkedChild()) FatalForked();
     sched_yield();
     return;
   }

@@ -340,7 +340,8 @@ void AskForP(P* p, Asked how) {
   // release: pairs with the acquire in the handler
   m->asked.store(how, std::memory_order_release);
   sched.preempt_asked.fetch_add(1, std::memory_order_relaxed);
-  base::RawSyscall(SYS_tgkill, getpid(), m->tid, sched.preempt_signal);
+  base::RawSyscall(SYS_tgkill, getpid(), m->tid.load(std::memory_order_relaxed),
+                   sched.preempt_signal);
 }
 
 }  // namespace plimsoll::sched

@@ -148,6 +148,8 @@ const G* FirstBoundLocked() {
 }
 
 void PutGlobal(G* g) {
+  if (InForkedChild()) [[unlikely]]
+    FatalForked();
   base::SpinLockHolder hold(sched.mu);
   sched.global.PushBack(g);
   PublishGlobalSize();

@@ -65,6 +65,34 @@ inline void SanitizerAfterSwitch([[maybe_unused]] G* g) {
 #endif
 }
 
+// Before the first run of a g0 on a slot of the pool, below `top`.
+inline void SanitizerNewSystemStack([[maybe_unused]] G* g0, [[maybe_unused]] const G* top) {
+#ifdef PLIMSOLL_TSAN
+  g0->tsan_fiber = __tsan_create_fiber(0);
+#endif
+#ifdef PLIMSOLL_ASAN
+  __asan_unpoison_memory_region(reinterpret_cast<void*>(g0->stack.lo),
+                                reinterpret_cast<uintptr_t>(top) - g0->stack.lo);
+#endif
+}
+
+// The calling thread becomes the goroutine g, on its own stack; and no longer is.
+inline void SanitizerAttach([[maybe_unused]] G* g) {
+#ifdef PLIMSOLL_TSAN
+  g->tsan_fiber = __tsan_get_current_fiber();
+#endif
+#ifdef PLIMSOLL_ASAN
+  // While its g0 runs, ASan takes g0's stack for the thread's: what only the real one points to
+  // would look leaked.
+  __lsan_register_root_region(reinterpret_cast<void*>(g->stack.lo), g->stack.hi - g->stack.lo);
+#endif
+}
+inline void SanitizerDetach([[maybe_unused]] G* g) {
+#ifdef PLIMSOLL_ASAN
+  __lsan_unregister_root_region(reinterpret_cast<void*>(g->stack.lo), g->stack.hi - g->stack.lo);
+#endif
+}
+
 // Before frames are left without their epilogues: ASan sees that for a throw, not for a forced
 // unwind.
 inline void SanitizerBeforeUnwind() {

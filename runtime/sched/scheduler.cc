@@ -51,12 +51,22 @@ void SetIdleSource(IdleSource* source) {
   sched.source = source;
 }
 
+void SetThreadEndHook(void (*hook)()) { sched.on_thread_end = hook; }
+
 stack::StackPool& Stacks() { return sched.stacks; }
 
-void BecomeM(M* m, pthread_t thread) {
+void PublishM(M* m) {
   m->id = sched.m_count.fetch_add(1, std::memory_order_relaxed);
+  m->all_link = sched.all_ms.load(std::memory_order_relaxed);
+  // release: pairs with the acquire of a dump, which reads the M
+  while (!sched.all_ms.compare_exchange_weak(m->all_link, m, std::memory_order_release,
+                                             std::memory_order_relaxed)) {
+  }
+}
+
+void BecomeM(M* m, pthread_t thread) {
   m->thread = thread;
-  m->tid = static_cast<int32_t>(syscall(SYS_gettid));
+  m->tid.store(static_cast<int32_t>(syscall(SYS_gettid)), std::memory_order_relaxed);
   m->picks_slowly = sched.migrate_always;
   m->no_preempt = 1;  // g0 is never preempted
   m->g0.is_system_stack = true;
@@ -64,13 +74,9 @@ void BecomeM(M* m, pthread_t thread) {
   m->eh = reinterpret_cast<ExceptionState*>(abi::__cxa_get_globals());
   m->errno_address = &errno;
   m->altstack = InstallAltStack();
-  if (sched.on_thread_start != nullptr) sched.on_thread_start(m->id);
   plimsoll_tls_m = m;
-  m->all_link = sched.all_ms.load(std::memory_order_relaxed);
-  // release: pairs with the acquire of a dump, which reads the M
-  while (!sched.all_ms.compare_exchange_weak(m->all_link, m, std::memory_order_release,
-                                             std::memory_order_relaxed)) {
-  }
+  PublishM(m);
+  if (sched.on_thread_start != nullptr) sched.on_thread_start(m->id);
 }
 
 void Run(const RunOptions& options, const internal::EntryOps& entry, void* closure,
@@ -100,6 +106,8 @@ void Run(const RunOptions& options, const internal::EntryOps& entry, void* closu
     }
   }
 
+  PrepareToAttach();
+  WatchForks();
   static constinit M main_m;
   BecomeM(&main_m, pthread_self());
   sched.own_threads.fetch_add(1, std::memory_order_relaxed);
@@ -148,7 +156,8 @@ Stats GetStats() {
   Stats s;
   s.procs = sched.procs.load(std::memory_order_acquire);
   s.idle_procs = sched.idle_p_count.load(std::memory_order_relaxed);
-  s.threads = static_cast<int>(sched.m_count.load(std::memory_order_relaxed));
+  s.threads = static_cast<int>(sched.m_count.load(std::memory_order_relaxed)) -
+              sched.ms_ended.load(std::memory_order_relaxed);
   s.idle_threads = sched.idle_m_count.load(std::memory_order_relaxed);
   s.spinning = sched.spinning.load(std::memory_order_relaxed);
   s.goroutines = LiveGoroutines();

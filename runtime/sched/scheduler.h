@@ -56,7 +56,7 @@ struct RunOptions {
 struct Stats {
   int procs = 0;
   int idle_procs = 0;
-  int threads = 0;  // Ms
+  int threads = 0;  // Ms that have a thread
   int idle_threads = 0;
   int spinning = 0;
   int64_t goroutines = 0;  // without the scheduler's own; maybe with some that just ended
@@ -82,6 +82,14 @@ Stats GetStats();
 // Makes a thread of the runtime's own, for good: it blocks signals, runs no goroutine and readies
 // none, so a deadlock is one in spite of it. Calls malloc. False: none could be made.
 bool StartOwnThread(void* (*fn)(void*));
+
+// Called on a thread that will run goroutines no more (it is detached, or its locked goroutine has
+// ended), while it still holds a P, with preemption off. Set before the threads are there.
+void SetThreadEndHook(void (*hook)());
+
+// Whether `address` is on the stack of a thread that is attached (attach.h). A guess where that
+// thread detaches meanwhile.
+bool OnAttachedStack(uintptr_t address);
 
 // Prints "goroutine N [reason, M minutes]:" for every goroutine, by raw writes. Any thread.
 void DumpGoroutines();

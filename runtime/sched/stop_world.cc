@@ -83,6 +83,7 @@ GView ViewOf(const G* g, GStatus status) {
   switch (status) {
     case GStatus::kRunnable:
       view.state = GView::State::kRunnable;
+      if (g->left_call) view.sp = g->call_sp;
       break;
     case GStatus::kSyscall:
       view.state = GView::State::kBlockingCall;
@@ -135,6 +136,7 @@ void StopPLocked(P* p) {
 
 void StopTheWorld() {
   M* m = CurrentM();
+  if (m == nullptr && InForkedChild()) FatalForked();
   PLIMSOLL_CHECK(m == nullptr || m->p != nullptr, "StopTheWorld within a BlockingCall");
   PLIMSOLL_CHECK(m == nullptr || !m->g->is_system_stack, "StopTheWorld on a system stack");
   turn.Take();

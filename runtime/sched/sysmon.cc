@@ -47,7 +47,7 @@ struct Seen {
 // A slice begins: what `m` does from now on is watched.
 void WatchFrom(Seen& s, const M* m, int64_t now) {
   s.cpu_at_ns = now;
-  s.cpu_ns = m != nullptr ? ThreadCpuNanos(m->tid) : 0;
+  s.cpu_ns = m != nullptr ? ThreadCpuNanos(m->tid.load(std::memory_order_relaxed)) : 0;
   s.look_pause_ns = kFirstLookNs;
 }
 
@@ -63,7 +63,7 @@ int64_t LookForSleeper(P* p, Seen& s, int64_t now) {
   if (m == nullptr) return kNever;
   // First what is cheap: one that used its time does not sleep. And one that was kept from a CPU
   // by the kernel, or sleeps for moments only, is not yet to be disturbed.
-  const int64_t cpu = ThreadCpuNanos(m->tid);
+  const int64_t cpu = ThreadCpuNanos(m->tid.load(std::memory_order_relaxed));
   const bool idle = cpu - s.cpu_ns < (now - s.cpu_at_ns) / 8;
   s.cpu_ns = cpu;
   s.cpu_at_ns = now;
@@ -71,7 +71,7 @@ int64_t LookForSleeper(P* p, Seen& s, int64_t now) {
     if (s.look_pause_ns < kLastLookNs) s.look_pause_ns *= 2;
   } else {
     s.look_pause_ns = kAskAgainNs;
-    if (SleepsInFutex(m->tid)) {
+    if (SleepsInFutex(m->tid.load(std::memory_order_relaxed))) {
       if (FutexWaited sleeper; FindSuccessor(p, &sleeper) == Successor::kThere) {
         AskForP(p, kAskedAsleep);
       } else {

@@ -14,13 +14,6 @@
 namespace plimsoll::sched {
 namespace {
 
-// Ms live for ever: an idle one costs a parked thread, and is found again by its address.
-M* NewM() {
-  static_assert(sizeof(M) <= 4096);
-  void* memory = mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  return memory == MAP_FAILED ? nullptr : ::new (memory) M;
-}
-
 // What goroutines' threads block: what the first thread blocked when the scheduler started.
 sigset_t m_signal_mask;
 
@@ -41,7 +34,7 @@ void* ThreadOfM(void* arg) {
   pthread_sigmask(SIG_SETMASK, &all, nullptr);
   // The M stays, so that who holds its address finds it; a page.
   plimsoll_tls_m = nullptr;
-  m->tid = 0;
+  m->tid.store(0, std::memory_order_relaxed);
   RemoveAltStack(m->altstack);
   sched.own_threads.fetch_sub(1, std::memory_order_seq_cst);
   return nullptr;
@@ -121,6 +114,13 @@ void* Maker(void*) {
 }
 
 }  // namespace
+
+// Ms live for ever: an idle one costs a parked thread, and is found again by its address.
+M* NewM() {
+  static_assert(sizeof(M) <= 4096);
+  void* memory = mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return memory == MAP_FAILED ? nullptr : ::new (memory) M;
+}
 
 bool StartOwnThread(void* (*fn)(void*)) {
   return StartThread(ThreadOfOurs, reinterpret_cast<void*>(fn));

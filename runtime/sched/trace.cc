@@ -112,6 +112,10 @@ void TraceRun(const M* m, const G* g) {
   Tell({.g = g->id, .proc = ProcOf(m), .thread = ThreadOf(m), .kind = TraceKind::kRun});
 }
 
+void TraceDetach(const M* m, const G* g) {
+  Tell({.g = g->id, .proc = ProcOf(m), .thread = ThreadOf(m), .kind = TraceKind::kEnd});
+}
+
 void TraceReady(const G* g) {
   const M* m = CurrentM();
   Tell({.g = g->id,

@@ -20,6 +20,8 @@ void TraceRun(const M* m, const G* g);
 void TraceReady(const G* g);
 void TraceSteal(const M* m, const P* victim, const G* g, uint32_t count);
 void TraceHandOff(const P* p, const M* to);
+// g was on m, whose thread is detached: it has ended.
+void TraceDetach(const M* m, const G* g);
 void TracePreempt(const P* p, uint64_t g);
 // m's goroutine is about to leave its P for a blocking call.
 void TraceCall(const M* m);

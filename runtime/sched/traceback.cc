@@ -265,6 +265,11 @@ void Traceback::Print(const G* g, const symbolize::Registers* regs) {
       text.Add(" minutes");
     }
   }
+  if (g->is_attached) {
+    text.Add(", attached thread");
+  } else if (g->locks > 0) {
+    text.Add(", locked to thread");
+  }
   text.Add("]");
   if (g->label[0] != '\0') {
     // A label may hold anything; a line of the dump is one line of a log.

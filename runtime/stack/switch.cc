@@ -4,8 +4,10 @@
 
 namespace plimsoll::stack {
 
-void* PrepareStart(uintptr_t top) {
-  const uintptr_t start = reinterpret_cast<uintptr_t>(&plimsoll_goroutine_start);
+namespace {
+
+[[gnu::always_inline]] inline void* Prepare(uintptr_t top, void (*start_at)()) {
+  const uintptr_t start = reinterpret_cast<uintptr_t>(start_at);
 #if defined(__x86_64__)
   // After the six pops and the pop of rip the stack pointer is `top - 16`, a multiple of 16, and
   // the word above it is a null return address for unwinders that look.
@@ -23,5 +25,11 @@ void* PrepareStart(uintptr_t top) {
 #error "no context switch for this processor"
 #endif
 }
+
+}  // namespace
+
+void* PrepareStart(uintptr_t top) { return Prepare(top, &plimsoll_goroutine_start); }
+
+void* PrepareSystemStart(uintptr_t top) { return Prepare(top, &plimsoll_system_start); }
 
 }  // namespace plimsoll::stack

@@ -28,8 +28,12 @@ void plimsoll_switch(void** save, void* to);
 // frame: unwinders stop here.
 void plimsoll_goroutine_start();
 
-// Given by the scheduler.
+// Likewise, of a system stack: calls plimsoll_system_main.
+void plimsoll_system_start();
+
+// Given by the scheduler. The second may be missing where no such stack is made.
 [[noreturn]] void plimsoll_goroutine_main();
+[[noreturn]] void plimsoll_system_main();
 }
 
 namespace plimsoll::stack {
@@ -37,6 +41,8 @@ namespace plimsoll::stack {
 // Prepares the stack that ends at `top` so that a switch to the returned pointer starts
 // plimsoll_goroutine_start. Requires: `top` is a multiple of 16 and writable for 176 bytes below.
 void* PrepareStart(uintptr_t top);
+// The same for plimsoll_system_start.
+void* PrepareSystemStart(uintptr_t top);
 
 }  // namespace plimsoll::stack
 

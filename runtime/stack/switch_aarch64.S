@@ -61,5 +61,19 @@ plimsoll_goroutine_start:
         brk     #1
         .cfi_endproc
         .size   plimsoll_goroutine_start, .-plimsoll_goroutine_start
+
+        .weak   plimsoll_system_main
+        .globl  plimsoll_system_start
+        .type   plimsoll_system_start, %function
+        .p2align 4
+plimsoll_system_start:
+        .cfi_startproc
+        .cfi_undefined x30
+        mov     x29, #0
+        mov     x30, #0
+        bl      plimsoll_system_main
+        brk     #1
+        .cfi_endproc
+        .size   plimsoll_system_start, .-plimsoll_system_start
 #endif
         .section .note.GNU-stack, "", %progbits

@@ -63,5 +63,18 @@ plimsoll_goroutine_start:
         ud2
         .cfi_endproc
         .size   plimsoll_goroutine_start, .-plimsoll_goroutine_start
+
+        .weak   plimsoll_system_main
+        .globl  plimsoll_system_start
+        .type   plimsoll_system_start, @function
+        .p2align 4
+plimsoll_system_start:
+        .cfi_startproc
+        .cfi_undefined %rip
+        xorl    %ebp, %ebp
+        call    plimsoll_system_main
+        ud2
+        .cfi_endproc
+        .size   plimsoll_system_start, .-plimsoll_system_start
 #endif
         .section .note.GNU-stack, "", %progbits

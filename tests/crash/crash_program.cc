@@ -24,6 +24,7 @@
 #include "plimsoll/runtime/net/address.h"
 #include "plimsoll/runtime/net/listener.h"
 #include "plimsoll/runtime/runtime.h"
+#include "plimsoll/runtime/sched/attach.h"
 #include "plimsoll/runtime/sync/cond.h"
 #include "plimsoll/runtime/sync/mutex.h"
 #include "plimsoll/runtime/sync/rw_mutex.h"
@@ -251,6 +252,30 @@ void Run(const std::string& what) {
       plimsoll::gc::Collect();
       plimsoll::Yield();
     }
+  } else if (what == "attached_throw") {
+    std::thread([] {
+      plimsoll::AttachedThread attached("worker");
+      Boom();
+    }).detach();
+  } else if (what == "attached_overflow") {
+    std::thread([] {
+      plimsoll::AttachedThread attached("worker");
+      Recurse(0);
+    }).detach();
+  } else if (what == "attached_quit") {
+    std::thread([never, started] {
+      plimsoll::AttachedThread attached("sleeper");
+      started.Send(1);
+      Park(never);
+    }).detach();
+    (void)started.Recv();
+    for (auto& count : spins) {
+      std::thread([&count] {
+        plimsoll::AttachedThread attached("spinner");
+        Spin(&count);
+      }).detach();
+    }
+    QuitWhenBothSpin();
   }
   Park(never);
 }

@@ -281,6 +281,42 @@ TEST(QuitTest, ShowsParkedAndRunningGoroutinesWithFramesAndRegisters) {
   EXPECT_TRUE(Has(e, "\nrip    0xN\n") || Has(e, "\npc     0xN\n")) << e.text;
 }
 
+TEST_F(FaultTest, AnAttachedThreadsOverflowIsTold) {
+  const Ending e = Dies("attached_overflow", "runtime: attached thread's stack exceeds ");
+  EXPECT_TRUE(Has(e,
+                  "fatal error: stack overflow\n"
+                  "\n"
+                  "goroutine N [running, attached thread] {\"label\": \"worker\"}:\n"
+                  "(anonymous namespace)::Recurse(...)\n"))
+      << e.text.substr(0, 2000);
+  EXPECT_TRUE(Has(e, "{\"label\": \"waiter\"}:\n")) << Last(e.text, 2000);
+}
+
+TEST(PanicTest, AnAttachedThreadsExceptionShowsItsFrames) {
+  const Ending e = Dies("attached_throw",
+                        "panic: boom\n"
+                        "\n"
+                        "goroutine N [running, attached thread] {\"label\": \"worker\"}:\n"
+                        "(anonymous namespace)::Boom(...)\n");
+  EXPECT_TRUE(Has(e, "(anonymous namespace)::Run::{lambda")) << e.text;
+}
+
+TEST(QuitTest, ShowsAttachedThreadsThatRunAndThatPark) {
+  const Ending e = Dies("attached_quit", "SIGQUIT: quit\n");
+  EXPECT_EQ(Count(e, "goroutine N [running, attached thread] {\"label\": \"spinner\"}:\n") +
+                Count(e, "goroutine N [preempted, attached thread] {\"label\": \"spinner\"}:\n"),
+            2)
+      << e.text;
+  EXPECT_EQ(Count(e, "(anonymous namespace)::Spin(...)\n"), 2) << e.text;
+  // It may not have got so far: two spin on both Ps.
+  EXPECT_EQ(Count(e, ", attached thread] {\"label\": \"sleeper\"}:\n"), 1) << e.text;
+  const std::string frames =
+      FramesOf(e, "goroutine N [chan receive, attached thread] {\"label\": \"sleeper\"}:\n");
+  if (frames != "no such goroutine") {
+    EXPECT_NE(frames.find("(anonymous namespace)::Park(...)\n"), std::string::npos) << e.text;
+  }
+}
+
 TEST(QuitTest, WorksWhileTheLoadersLockAndStdiosAreHeldForEver) {
   const Ending e = Dies("wedged", "SIGQUIT: quit\n");
   EXPECT_EQ(Count(e, "goroutine N [running]:\n"), 2) << e.text;
