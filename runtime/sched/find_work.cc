@@ -4,6 +4,7 @@
 #include "plimsoll/runtime/sched/chooser.h"
 #include "plimsoll/runtime/sched/internal.h"
 #include "plimsoll/runtime/sched/sanitizer.h"
+#include "plimsoll/runtime/sched/steal_order.h"
 #include "plimsoll/runtime/sched/switch_to.h"
 #include "plimsoll/runtime/sched/trace_hooks.h"
 #include "plimsoll/runtime/stack/switch.h"
@@ -11,27 +12,13 @@
 namespace plimsoll::sched {
 namespace {
 
-int Gcd(int a, int b) {
-  while (b != 0) {
-    const int t = a % b;
-    a = b;
-    b = t;
-  }
-  return a;
-}
-
-// Calls visit(P*) for each P once, from a random one by a random step that is coprime to their
-// number, until it returns non-null.
+// Calls visit(P*) for each P once, in a random order, until it returns non-null.
 template <typename Visit>
 G* VisitInRandomOrder(P* mine, Visit&& visit) {
   const int n = sched.procs.load(std::memory_order_acquire);
-  const uint64_t r = NextRandom(mine->random);
-  int at = static_cast<int>((r >> 32) % static_cast<uint64_t>(n));
-  int step = 1 + static_cast<int>((r & 0xffffffff) % static_cast<uint64_t>(n));
-  while (Gcd(step, n) != 1) ++step;
-  for (int i = 0; i < n; ++i) {
-    if (G* g = visit(sched.all_ps[at])) return g;
-    at = (at + step) % n;
+  StealOrder order(n, NextRandom(mine->random));
+  for (int i = 0; i < n; ++i, order.Next()) {
+    if (G* g = visit(sched.all_ps[order.at()])) return g;
   }
   return nullptr;
 }

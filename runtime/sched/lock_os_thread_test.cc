@@ -1,6 +1,8 @@
 #include "plimsoll/runtime/sched/lock_os_thread.h"
 
 #include <errno.h>
+#include <sched.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -11,6 +13,7 @@
 #include "plimsoll/runtime/sched/blocking_call.h"
 #include "plimsoll/runtime/sched/park.h"
 #include "plimsoll/runtime/sched/scheduler.h"
+#include "plimsoll/runtime/sched/stop_world.h"
 
 namespace plimsoll::sched {
 namespace {
@@ -118,6 +121,66 @@ TEST(LockOsThreadTest, AStickyGoroutineStaysOnItsThread) {
       {.affinity = Affinity::kSticky});
   while (!done.load()) Yield();
   EXPECT_EQ(moved.load(), 0);
+}
+
+TEST(LockOsThreadTest, WhatALockedThreadHasChangedIsInheritedByNoNewThread) {
+  // pthread_create copies the timer slack of its caller's thread, as it does what unshare(2)
+  // changes.
+  constexpr unsigned long kOurs = 123'456;
+  constexpr int kCalls = 12;
+  std::atomic<int> inside{0}, inherited{0}, left{kCalls + 1};
+  std::atomic<bool> changed{false};
+  Go([&] {
+    LockOsThread();
+    const int before = prctl(PR_GET_TIMERSLACK);
+    EXPECT_EQ(prctl(PR_SET_TIMERSLACK, kOurs), 0);
+    changed.store(true);
+    // Each of them blocks until all do: threads are made meanwhile, while this one runs and parks.
+    while (inside.load() < kCalls) Yield();
+    EXPECT_EQ(prctl(PR_GET_TIMERSLACK), static_cast<int>(kOurs));
+    prctl(PR_SET_TIMERSLACK, before);
+    UnlockOsThread();
+    left.fetch_sub(1);
+  });
+  while (!changed.load()) Yield();
+  for (int i = 0; i < kCalls; ++i) {
+    Go([&] {
+      BlockingCall([&] {
+        if (prctl(PR_GET_TIMERSLACK) == static_cast<int>(kOurs)) inherited.fetch_add(1);
+        inside.fetch_add(1);
+        while (inside.load() < kCalls) sched_yield();
+      });
+      left.fetch_sub(1);
+    });
+  }
+  while (left.load() > 0) Yield();
+  EXPECT_EQ(inherited.load(), 0);
+}
+
+TEST(LockOsThreadTest, LocksRaceWithStopsOfTheWorld) {
+  std::atomic<int> left{3};
+  std::atomic<bool> stop{false};
+  for (int i = 0; i < 2; ++i) {
+    Go([&] {
+      while (!stop.load()) {
+        LockOsThread();
+        Yield();
+        UnlockOsThread();
+        Yield();
+      }
+      left.fetch_sub(1);
+    });
+  }
+  Go([&] {
+    for (int i = 0; i < 200; ++i) {
+      StopTheWorld();
+      StartTheWorld();
+      Yield();
+    }
+    stop.store(true);
+    left.fetch_sub(1);
+  });
+  while (left.load() > 0) Yield();
 }
 
 TEST(MigrateAlwaysTest, AParkedGoroutineGoesOnOnAnotherThreadUnlessNoneIdles) {
