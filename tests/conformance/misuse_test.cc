@@ -364,16 +364,16 @@ constexpr Misuse kFatal[] = {
 
 TEST(MisuseTest, WhatGoRecoversFromIsAPanicWithItsTextAndTheCallersLine) {
   for (const Misuse& misuse : kRecoverable) {
-    SCOPED_TRACE(misuse.what);
+    // No SCOPED_TRACE: that is the thread's, and some of these park.
     try {
       misuse.line_of(/*commit=*/true);
-      ADD_FAILURE() << "no panic";
+      ADD_FAILURE() << misuse.what << ": no panic";
     } catch (const Panic& panic) {
-      EXPECT_STREQ(panic.what(), misuse.text);
-      EXPECT_EQ(panic.where().line(), misuse.line_of(/*commit=*/false));
+      EXPECT_STREQ(panic.what(), misuse.text) << misuse.what;
+      EXPECT_EQ(panic.where().line(), misuse.line_of(/*commit=*/false)) << misuse.what;
       EXPECT_TRUE(
           std::string_view(panic.where().file_name()).ends_with("tests/conformance/misuse_test.cc"))
-          << panic.where().file_name();
+          << misuse.what << ": " << panic.where().file_name();
     }
   }
 }

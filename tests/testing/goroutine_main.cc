@@ -10,12 +10,16 @@
 #include "plimsoll/alloc/base/debug_text.h"
 #include "plimsoll/runtime/go.h"
 #include "plimsoll/runtime/sched/scheduler.h"
+#include "plimsoll/tests/testing/migrations.h"
 
 int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   static int exit_code = 0;
-  auto run = [] { exit_code = RUN_ALL_TESTS(); };
+  auto run = [] {
+    exit_code = RUN_ALL_TESTS();
+    plimsoll::testing::TellMigrations();
+  };
   const char* procs = getenv("PLIMSOLL_TEST_PROCS");
   const auto debug = plimsoll::base::DebugText::FromEnvironment();
   plimsoll::base::SetFatalHook(plimsoll::sched::DumpGoroutines);
