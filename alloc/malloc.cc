@@ -26,6 +26,7 @@
 #include <new>
 
 #include "plimsoll/alloc/base/check.h"
+#include "plimsoll/alloc/base/environment.h"
 #include "plimsoll/alloc/base/futex.h"
 #include "plimsoll/alloc/base/raw_log.h"
 #include "plimsoll/alloc/heap.h"
@@ -120,12 +121,13 @@ void WriteToFd(std::string_view text, void* to) {
 
 // ---- reports at exit ----
 
-// Writes a file that `variable` names, when the program ends.
+// Writes a file that `variable` names, when the program ends; not where the path ends in a symbolic
+// link, which in a folder that others may write to leads wherever they like.
 void WriteAtExit(const char* variable,
                  bool (*write)(void (*piece)(std::string_view bytes, void* to), void* to)) {
-  const char* path = getenv(variable);
+  const char* path = plimsoll::base::FromEnvironment(variable);
   if (path == nullptr || *path == '\0') return;
-  int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
   if (fd < 0) {
     plimsoll::base::RawLog("plimsoll: ", variable, "=", plimsoll::base::Quoted{path}, ": ",
                            plimsoll::base::ErrnoName(errno));

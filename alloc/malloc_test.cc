@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <new>
 #include <string>
@@ -268,6 +269,41 @@ TEST_F(MallocDeathTest, WithoutAddressSpaceMallocAnswersNullAndTheProgramGoesOn)
         _exit(told && held.size() > 1000 && again != nullptr ? 0 : 1);
       },
       testing::ExitedWithCode(0), "");
+}
+
+// Runs this program without a test and with `path` for its heap profile; `secure`: by a user who is
+// not the one it runs as. Returns its status, or 77 where this process may not change its user.
+int ExitOfARunWithAProfile(const std::string& path, bool secure) {
+  const std::string variable = "PLIMSOLL_HEAP_PROFILE=" + path;
+  const pid_t child = fork();
+  if (child == 0) {
+    // AT_SECURE is set where the real and the effective user differ, as for a set-user-ID program.
+    constexpr uid_t kNobody = 65534;
+    if (secure && setresuid(kNobody, 0, 0) != 0) _exit(77);
+    execle("/proc/self/exe", "malloc_test", "--gtest_filter=-*", static_cast<char*>(nullptr),
+           std::array<const char*, 2>{variable.c_str(), nullptr}.data());
+    _exit(1);
+  }
+  int status = 0;
+  EXPECT_EQ(waitpid(child, &status, 0), child);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
+
+TEST_F(MallocTest, AReportIsWrittenWhereItsUserMayWriteAndThroughNoLink) {
+  const std::string path = testing::TempDir() + "/malloc_test.profile";
+  const std::string target = testing::TempDir() + "/malloc_test.target";
+  unlink(path.c_str());
+  unlink(target.c_str());
+  EXPECT_EQ(ExitOfARunWithAProfile(path, false), 0);
+  EXPECT_EQ(unlink(path.c_str()), 0) << "no profile was written: " << strerror(errno);
+  ASSERT_EQ(symlink(target.c_str(), path.c_str()), 0);
+  EXPECT_EQ(ExitOfARunWithAProfile(path, false), 0);
+  EXPECT_NE(access(target.c_str(), F_OK), 0);
+  unlink(path.c_str());
+  const int exit = ExitOfARunWithAProfile(path, true);
+  if (exit == 77) GTEST_SKIP() << "only root can run a program as with a set-user-ID bit";
+  EXPECT_EQ(exit, 0);
+  EXPECT_NE(access(path.c_str(), F_OK), 0) << "a user had a file written with another's rights";
 }
 
 // The status is 0 when all is well.

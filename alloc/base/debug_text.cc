@@ -3,9 +3,8 @@
 #include <atomic>
 
 #include "plimsoll/alloc/base/check.h"
+#include "plimsoll/alloc/base/environment.h"
 #include "plimsoll/alloc/base/raw_log.h"
-
-extern "C" char** environ;
 
 namespace plimsoll::base {
 namespace {
@@ -29,13 +28,8 @@ std::string_view TakeUntil(std::string_view& text, char until) {
 }
 
 DebugText DebugText::FromEnvironment() {
-  // Before libc is set up there is no environment yet: then nothing was asked for.
-  constexpr std::string_view kName = "PLIMSOLL_DEBUG=";
-  for (char** at = environ; at != nullptr && *at != nullptr; ++at) {
-    const std::string_view entry(*at);
-    if (entry.starts_with(kName)) return DebugText(entry.substr(kName.size()));
-  }
-  return DebugText("");
+  const char* text = base::FromEnvironment("PLIMSOLL_DEBUG");
+  return DebugText(text == nullptr ? "" : text);
 }
 
 std::optional<std::string_view> DebugText::Find(std::string_view key) const {

@@ -9,6 +9,7 @@
 // Errors:    a value that is not understood is told on stderr, with the key, the value and what was
 //            taken instead. A key that nobody knows is told once a process, by whoever calls
 //            TellUnknown first, with the keys that there are.
+// Rights:    a program with more rights than who started it heeds no key: see environment.h.
 // Memory:    none, and no call but the kernel's: it runs beneath malloc, and before libc is set up.
 // Threads:   any.
 #ifndef PLIMSOLL_ALLOC_BASE_DEBUG_TEXT_H_
