@@ -41,6 +41,7 @@ void Show(MCache* cache) {
 
 constinit std::atomic<void (*)()> preempt_off{nullptr};
 constinit std::atomic<void (*)()> preempt_on{nullptr};
+constinit std::atomic<void (*)()> thread_end{nullptr};
 
 enum : int { kNoKey, kMakingKey, kHasKey, kNoKeyToHave };
 constinit std::atomic<int> key_state{kNoKey};
@@ -50,17 +51,22 @@ pthread_key_t key;
 // TSan takes its own view of the thread down in that one, and may not be entered after.
 constexpr int kLastRound = PTHREAD_DESTRUCTOR_ITERATIONS - (base::kTsan ? 2 : 0);
 
-void OnThreadEnd(void*) {
-  if (++key_rounds < kLastRound) {
-    pthread_setspecific(key, &own_cache);
-    return;
-  }
+void GiveCacheBack() {
   SlowPath hold;
   MCache* cache = own_cache;
   ending = true;
   own_cache = nullptr;
   if (Shown() == cache) Show(nullptr);
   if (cache != nullptr) core.ReturnCache(cache);
+}
+
+void OnThreadEnd(void*) {
+  if (++key_rounds < kLastRound) {
+    pthread_setspecific(key, &own_cache);
+    return;
+  }
+  GiveCacheBack();
+  if (auto hook = thread_end.load(std::memory_order_acquire)) hook();
 }
 
 bool MakeKey() {
@@ -88,6 +94,8 @@ void SetPreemptHooks(PreemptHooks hooks) {
   preempt_off.store(hooks.off, std::memory_order_release);
   preempt_on.store(hooks.on, std::memory_order_release);
 }
+
+void SetThreadEndHook(void (*hook)()) { thread_end.store(hook, std::memory_order_release); }
 
 SlowPath::SlowPath() {
   if (auto off = preempt_off.load(std::memory_order_acquire)) off();

@@ -38,6 +38,9 @@ struct PreemptHooks {
 };
 void SetPreemptHooks(PreemptHooks hooks);
 
+// Called at each thread's end, after its cache was given back; without a lock. Set once.
+void SetThreadEndHook(void (*hook)());
+
 // Held by every slow path, from before it reads the slot.
 class SlowPath {
  public:

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/single_threaded.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -48,7 +49,15 @@ using namespace plimsoll::alloc;  // NOLINT: this file is that namespace's face
 
 // ---- the background thread ----
 
-// It exists only after more than this much has lain idle: short programs never have it.
+// It gives idle memory back, and exists only where this much was held: short programs never have
+// it. Who makes it is a question of libc's locks. glibc calls free with the lock on its list of
+// thread stacks held (pthread_join and a detached thread's end, when they unmap old stacks), and
+// pthread_create takes that lock. It never calls malloc with it held, and never holds it where the
+// process has one thread. So:
+//   - while the process has one thread, the free that finds much idle makes it;
+//   - afterwards malloc does, in its slow path, as soon as this much is held: before it can lie
+//     idle. A thread's first malloc and pthread_create's own calloc come by there.
+//   - free wakes it, where it is.
 constexpr uint64_t kWorthAThread = uint64_t{16} << 20;
 
 enum : uint32_t { kNoThread, kStepping, kAsleep };
@@ -66,11 +75,13 @@ void* Background(void*) {
   std::atomic<uint32_t> nobody{0};
   int idle_steps = 0;
   for (;;) {
+    while (background.load(std::memory_order_seq_cst) == kAsleep) {
+      plimsoll::base::FutexWait(background, kAsleep);
+    }
     // A minute without work, and it sleeps until somebody frees a lot.
     if (Heap::Step(NowNs()).idle) {
       if (++idle_steps > 600) {
         background.store(kAsleep, std::memory_order_seq_cst);
-        plimsoll::base::FutexWait(background, kAsleep);
         idle_steps = 0;
       }
     } else {
@@ -81,15 +92,14 @@ void* Background(void*) {
   return nullptr;
 }
 
-// After memory was freed: sees to it that somebody gives it back. No lock is held.
-[[gnu::noinline]] void WakeBackground() {
-  uint32_t state = background.load(std::memory_order_relaxed);
-  if (state == kStepping || !background_wanted.load(std::memory_order_relaxed)) return;
-  if (!background.compare_exchange_strong(state, kStepping, std::memory_order_seq_cst)) return;
-  if (state == kAsleep) {
-    plimsoll::base::FutexWake(background, 1);
-    return;
-  }
+// The thread, asleep unless there is work for it. Only where pthread_create may be called: see
+// above.
+[[gnu::noinline]] void MakeBackground() {
+  if (!background_wanted.load(std::memory_order_relaxed)) return;
+  uint32_t state = kNoThread;
+  const uint32_t first = core.pages.IdleBytes() >= kWorthAThread ? kStepping : kAsleep;
+  // From here on a free may wake it, even before it runs: it looks before it sleeps.
+  if (!background.compare_exchange_strong(state, first, std::memory_order_seq_cst)) return;
   const int error = errno;
   sigset_t all;
   sigset_t old;
@@ -110,6 +120,25 @@ void* Background(void*) {
   errno = error;
 }
 
+[[gnu::noinline]] void WakeBackground() {
+  uint32_t state = background.load(std::memory_order_relaxed);
+  if (state == kNoThread) {
+    if (__libc_single_threaded) MakeBackground();
+  } else if (state == kAsleep &&
+             background.compare_exchange_strong(state, kStepping, std::memory_order_seq_cst)) {
+    plimsoll::base::FutexWake(background, 1);
+  }
+}
+
+// After malloc's slow path: in a process with threads the thread must be there before a free needs
+// it.
+[[gnu::always_inline]] inline void PrepareBackground() {
+  if (background.load(std::memory_order_relaxed) == kNoThread && !__libc_single_threaded &&
+      core.pages.HeldBytes() >= kWorthAThread) [[unlikely]]
+    MakeBackground();
+}
+
+// After memory was freed: sees to it that somebody gives it back. libc's locks may be held.
 [[gnu::always_inline]] inline void KeepBackground() {
   if (core.pages.IdleBytes() >= kWorthAThread) [[unlikely]]
     WakeBackground();
@@ -155,8 +184,16 @@ void AfterForkInChild() {
   background.store(kNoThread, std::memory_order_relaxed);
 }
 
+// A thread's cache was given back, and its pages may be what lies idle. Its keys' destructors run
+// without a lock of libc's.
+void OnThreadEnd() {
+  PrepareBackground();
+  KeepBackground();
+}
+
 // Registered when libc is ready for it, never from within malloc: pthread_atfork allocates.
 __attribute__((constructor)) void RegisterFork() {
+  SetThreadEndHook(&OnThreadEnd);
   pthread_atfork(&BeforeFork, &AfterForkInParent, &AfterForkInChild);
 }
 
@@ -172,6 +209,7 @@ constexpr size_t kMost = PTRDIFF_MAX;
 [[gnu::noinline]] void* MallocSlow(size_t size) {
   if (size > kMost) return NoMemory();
   void* p = AllocateSlow(size);
+  PrepareBackground();
   return p != nullptr ? p : NoMemory();
 }
 
@@ -206,6 +244,7 @@ void* Calloc(size_t count, size_t size) {
   size_t bytes;
   if (__builtin_mul_overflow(count, size, &bytes) || bytes > kMost) return NoMemory();
   void* p = AllocateZeroed(bytes);
+  PrepareBackground();
   return p != nullptr ? p : NoMemory();
 }
 
@@ -218,6 +257,7 @@ void* Realloc(void* p, size_t size) {
   if (size > kMost) return NoMemory();
   void* to = Reallocate("realloc", p, size);
   if (to == nullptr) return NoMemory();
+  PrepareBackground();
   KeepBackground();
   return to;
 }
@@ -225,6 +265,7 @@ void* Realloc(void* p, size_t size) {
 void* Aligned(size_t alignment, size_t size) {
   if (size > kMost || alignment > kMost) return NoMemory();
   void* p = alignment <= 16 ? Malloc(size) : AllocateAligned(alignment, size);
+  PrepareBackground();
   return p != nullptr ? p : NoMemory();
 }
 

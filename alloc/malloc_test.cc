@@ -248,6 +248,72 @@ TEST_F(MallocTest, ForkedChildrenOfABusyProgramAllocateAndFree) {
   free(inherited);
 }
 
+// Threads that leave memory idle at their end, and more stacks than glibc keeps: it unmaps them
+// with its lock on stacks held, and frees what belongs to them. The status is 0.
+[[noreturn]] void EndManyThreads() {
+  constexpr int kThreads = 24;
+  static pthread_barrier_t all_there;
+  pthread_barrier_init(&all_there, nullptr, kThreads);
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setstacksize(&attributes, 8 << 20);
+  pthread_t threads[kThreads];
+  for (pthread_t& thread : threads) {
+    const auto run = [](void*) -> void* {
+      for (size_t size = 16; size <= 32768; size = size * 9 / 8 + 16) free(Opaque(malloc(size)));
+      pthread_barrier_wait(&all_there);
+      return nullptr;
+    };
+    if (pthread_create(&thread, &attributes, run, nullptr) != 0) _exit(3);
+  }
+  // By another thread than main, whose memory it is: so the free takes its slow path.
+  std::thread([&threads] {
+    for (pthread_t thread : threads) {
+      if (pthread_join(thread, nullptr) != 0) _exit(4);
+    }
+  }).join();
+  _exit(0);
+}
+
+// Fails by never ending: free must take no lock of libc's.
+TEST_F(MallocDeathTest, ThreadsEndWhileMuchIsIdle) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");  // a process that never had a thread
+  EXPECT_EXIT(EndManyThreads(), testing::ExitedWithCode(0), "");
+}
+
+int Threads() {
+  int threads = 0;
+  FILE* f = fopen("/proc/self/status", "r");
+  char line[256];
+  while (fgets(line, sizeof(line), f) != nullptr) (void)sscanf(line, "Threads: %d", &threads);
+  fclose(f);
+  return threads;
+}
+
+// Who gives memory back is there when it is needed. The status is 0.
+[[noreturn]] void CountThreads(bool of_its_own) {
+  constexpr size_t kMuch = size_t{40} << 20;
+  if (Threads() != 1) _exit(3);
+  int before = 1;
+  if (of_its_own) {
+    // It stays: one that has been joined may be counted for a moment yet.
+    std::thread(&pause).detach();
+    ++before;
+  }
+  if (Threads() != before) _exit(4);
+  void* p = Opaque(malloc(kMuch));
+  if (Threads() != before + of_its_own) _exit(5);
+  free(p);
+  if (Threads() != before + 1) _exit(6);
+  _exit(0);
+}
+
+TEST_F(MallocDeathTest, AThreadGivesMemoryBackWhereMuchWasHeld) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(CountThreads(false), testing::ExitedWithCode(0), "");
+  EXPECT_EXIT(CountThreads(true), testing::ExitedWithCode(0), "");
+}
+
 TEST_F(MallocDeathTest, WithoutAddressSpaceMallocAnswersNullAndTheProgramGoesOn) {
   EXPECT_EXIT(
       {

@@ -247,6 +247,12 @@ class MHeap {
   // Free pages that are still in memory, at some moment just past; without the lock.
   uint64_t IdleBytes() const { return idle_.load(std::memory_order_relaxed) << kPageShift; }
 
+  // The same, and what is in spans.
+  uint64_t HeldBytes() const {
+    return (in_use_.load(std::memory_order_relaxed) + idle_.load(std::memory_order_relaxed))
+           << kPageShift;
+  }
+
   // The most bytes to keep in memory; UINT64_MAX: no limit.
   void SetLimit(uint64_t bytes) { limit_.store(bytes, std::memory_order_relaxed); }
   uint64_t limit() const { return limit_.load(std::memory_order_relaxed); }
@@ -464,8 +470,9 @@ class MHeap {
   Source source_{};
   uintptr_t (*first_place_)() = nullptr;
   PageAlloc pages_ ABSL_GUARDED_BY(mu_);
-  uintptr_t hint_ ABSL_GUARDED_BY(mu_) = 0;   // where the next region would be best
-  uint64_t in_use_ ABSL_GUARDED_BY(mu_) = 0;  // pages in spans
+  uintptr_t hint_ ABSL_GUARDED_BY(mu_) = 0;  // where the next region would be best
+  // Pages in spans; written under mu_.
+  std::atomic<uint64_t> in_use_{0};
   uint64_t releases_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t released_total_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t collapse_cursor_ ABSL_GUARDED_BY(mu_) = 0;
