@@ -191,11 +191,20 @@ void OnThreadEnd() {
   KeepBackground();
 }
 
-// Registered when libc is ready for it, never from within malloc: pthread_atfork allocates.
-__attribute__((constructor)) void RegisterFork() {
+// Before any constructor of a program or library, so that our handlers are the first of all: those
+// before a fork run last in, first out, and others' may allocate until ours has the locks. glibc has
+// room for 48 handlers without a malloc.
+void BeforeConstructors() {
   SetThreadEndHook(&OnThreadEnd);
   pthread_atfork(&BeforeFork, &AfterForkInParent, &AfterForkInChild);
 }
+#ifdef PLIMSOLL_PRELOADED
+// The object is linked with -z initfirst: it comes before a program's .preinit_array too.
+__attribute__((constructor)) void RunFirst() { BeforeConstructors(); }
+#else
+__attribute__((section(".preinit_array"), used)) void (*const before_constructors)() =
+    &BeforeConstructors;
+#endif
 
 // ---- helpers ----
 

@@ -372,6 +372,32 @@ TEST_F(MallocTest, AReportIsWrittenWhereItsUserMayWriteAndThroughNoLink) {
   EXPECT_NE(access(path.c_str(), F_OK), 0) << "a user had a file written with another's rights";
 }
 
+// A library's fork handlers that allocate, registered before any constructor of default priority.
+std::atomic<bool> fork_handlers_allocate{false};
+void* held_over_fork[200];
+void BeforeFork() {
+  if (!fork_handlers_allocate.load()) return;
+  for (size_t i = 0; i < 200; ++i) held_over_fork[i] = malloc(40'000 + i * 8192);
+}
+void AfterFork() {
+  if (!fork_handlers_allocate.load()) return;
+  for (void* p : held_over_fork) free(p);
+}
+__attribute__((constructor(101))) void RegisterForkHandlers() {
+  pthread_atfork(&BeforeFork, &AfterFork, &AfterFork);
+}
+
+// Fails by never ending: our own handler must have the locks after theirs, and not before.
+TEST_F(MallocTest, ForkHandlersOfOthersMayAllocate) {
+  fork_handlers_allocate = true;
+  const pid_t child = fork();
+  if (child == 0) _exit(0);
+  fork_handlers_allocate = false;
+  int status = 1;
+  EXPECT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+}
+
 // The status is 0 when all is well.
 [[noreturn]] void RunWithoutVmas() {
   constexpr size_t kPage = 4096;

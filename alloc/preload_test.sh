@@ -1,8 +1,10 @@
 #!/bin/bash
 # Programs that nobody here wrote give the same output on libplimsoll_malloc.so as without it.
 # A program that this machine lacks is left out by name; one that differs or dies fails the test.
+# Then what preloaded.cc does, case by case.
 set -u
 library=$(readlink -f "$1")
+preloaded=$(readlink -f "$2")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
@@ -72,6 +74,10 @@ same perl "perl -e 'my %h; \$h{\$_ % 7777} .= \"x\$_\" for 1..100000; print scal
 same sort "seq 100000 | sort -R --random-source=churn.py | sort -n --parallel=4 | md5sum"
 same xz "seq 50000 | xz -T2 -6 | xz -d | md5sum"
 same ls "ls / >/dev/null; echo fine"
+
+for case in fork; do
+  same "$case" "$preloaded $case"
+done
 
 if [ $ran = 0 ]; then
   echo "no program was there to run"

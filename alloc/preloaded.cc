@@ -1,0 +1,50 @@
+// What a program may do that was never meant for our malloc, by name: preload_test runs each on
+// libplimsoll_malloc.so. Status 0: it went well.
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace {
+
+// ---- fork: a library whose handlers allocate, and were registered before any malloc ----
+
+void* held[200];
+void BeforeFork() {
+  for (size_t i = 0; i < 200; ++i) held[i] = malloc(i % 2 == 0 ? i * 100 : 40'000 + i * 8192);
+}
+void AfterFork() {
+  for (void*& p : held) {
+    free(p);
+    p = nullptr;
+  }
+}
+void Register() { pthread_atfork(&BeforeFork, &AfterFork, &AfterFork); }
+// As early as a program can: before any library's constructor but the first one's.
+__attribute__((section(".preinit_array"), used)) void (*const at_start)() = &Register;
+
+int Fork() {
+  const pid_t child = fork();
+  if (child == 0) _exit(0);
+  int status = 1;
+  waitpid(child, &status, 0);
+  return status;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const struct {
+    const char* name;
+    int (*run)();
+  } kCases[] = {
+      {"fork", &Fork},
+  };
+  for (const auto& c : kCases) {
+    if (argc == 2 && strcmp(argv[1], c.name) == 0) return c.run();
+  }
+  fprintf(stderr, "usage: preloaded CASE\n");
+  return 64;
+}
