@@ -4,7 +4,6 @@
 
 #include <atomic>
 
-#include "plimsoll/alloc/base/sanitizer.h"
 #include "plimsoll/alloc/heap_ops.h"
 #include "plimsoll/alloc/mcache.h"
 
@@ -16,9 +15,8 @@ constinit MCache empty_cache;
 
 // This thread's own cache, for when it holds no P.
 __thread MCache* own_cache __attribute__((tls_model("initial-exec"))) = nullptr;
-// The thread's keys are being destroyed for the last time: it makes no cache any more.
+// The thread's keys are being destroyed: it makes no cache any more.
 __thread bool ending __attribute__((tls_model("initial-exec"))) = false;
-__thread int key_rounds __attribute__((tls_model("initial-exec"))) = 0;
 
 // While caches are hidden: what current_cache would be.
 __thread MCache* hidden_cache __attribute__((tls_model("initial-exec"))) = nullptr;
@@ -47,10 +45,6 @@ enum : int { kNoKey, kMakingKey, kHasKey, kNoKeyToHave };
 constinit std::atomic<int> key_state{kNoKey};
 pthread_key_t key;
 
-// Other keys' destructors may allocate and free, so the cache is given up in the last round; but
-// TSan takes its own view of the thread down in that one, and may not be entered after.
-constexpr int kLastRound = PTHREAD_DESTRUCTOR_ITERATIONS - (base::kTsan ? 2 : 0);
-
 void GiveCacheBack() {
   SlowPath hold;
   MCache* cache = own_cache;
@@ -60,11 +54,10 @@ void GiveCacheBack() {
   if (cache != nullptr) core.ReturnCache(cache);
 }
 
+// There are four rounds of destructors, and nobody says which one this is: a thread that never used
+// the heap may have made its cache in one. So the cache goes now, as there may be no other time;
+// what destructors free and allocate from here on goes by the shared cache.
 void OnThreadEnd(void*) {
-  if (++key_rounds < kLastRound) {
-    pthread_setspecific(key, &own_cache);
-    return;
-  }
   GiveCacheBack();
   if (auto hook = thread_end.load(std::memory_order_acquire)) hook();
 }

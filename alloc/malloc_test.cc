@@ -195,6 +195,46 @@ TEST_F(MallocTest, DestructorsMayAllocateWhenTheThreadsCacheIsGone) {
   pthread_key_delete(late_key);
 }
 
+pthread_key_t first_use_key;
+thread_local int first_use_rounds __attribute__((tls_model("initial-exec")));
+
+// Waits until `first_use_rounds` are over; its free is the thread's first use of the heap.
+void FirstUse(void* p) {
+  if (--first_use_rounds > 0) {
+    pthread_setspecific(first_use_key, p);
+    return;
+  }
+  free(p);
+  void* again = malloc(333);
+  memset(again, 1, 333);
+  free(again);
+}
+
+TEST_F(MallocTest, AThreadThatUsesTheHeapInADestructorFirstLeavesNoCache) {
+  free(Opaque(malloc(10)));
+  ASSERT_EQ(pthread_key_create(&first_use_key, &FirstUse), 0);
+  for (const int round : {1, 2, 3}) {
+    struct Task {
+      void* p;
+      int round;
+    };
+    const uint64_t before = Heap::Stats().caches;
+    for (int i = 0; i < 20; ++i) {
+      Task task = {malloc(20'000), round};
+      pthread_t thread;
+      const auto run = [](void* of) -> void* {
+        first_use_rounds = static_cast<Task*>(of)->round;
+        pthread_setspecific(first_use_key, static_cast<Task*>(of)->p);
+        return nullptr;
+      };
+      ASSERT_EQ(pthread_create(&thread, nullptr, run, &task), 0);
+      ASSERT_EQ(pthread_join(thread, nullptr), 0);
+    }
+    EXPECT_EQ(Heap::Stats().caches, before) << "first use in round " << round;
+  }
+  pthread_key_delete(first_use_key);
+}
+
 TEST_F(MallocTest, TenThousandThreadsLeaveLittleMoreThanAThousand) {
   auto spawn = [](int count) {
     for (int i = 0; i < count; ++i) {
