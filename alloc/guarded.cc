@@ -1,12 +1,14 @@
 #include "plimsoll/alloc/guarded.h"
 
 #include <signal.h>
+#include <sys/syscall.h>
 
 #include <atomic>
 #include <cstring>
 
 #include "plimsoll/alloc/base/check.h"
 #include "plimsoll/alloc/base/raw_log.h"
+#include "plimsoll/alloc/base/raw_syscall.h"
 #include "plimsoll/alloc/base/sanitizer.h"
 #include "plimsoll/alloc/misuse.h"
 
@@ -19,19 +21,33 @@ constexpr unsigned char kPattern = 0xc5;
 constinit std::atomic<const GuardedPool*> asked{nullptr};
 struct sigaction before;
 
+void Reset(int signal) {
+  struct sigaction plain = {};
+  plain.sa_handler = SIG_DFL;
+  sigaction(signal, &plain, nullptr);
+}
+
 void OnFault(int signal, siginfo_t* info, void* context) {
+  // One that somebody sent is no fault, and has no address.
+  const bool sent = info->si_code <= 0;
   const GuardedPool* pool = asked.load(std::memory_order_acquire);  // pairs with Make()
-  if (pool != nullptr && pool->TellFault(reinterpret_cast<uintptr_t>(info->si_addr))) {
+  if (!sent && pool != nullptr && pool->TellFault(reinterpret_cast<uintptr_t>(info->si_addr))) {
     base::Fatal("heap: a guarded object was misused: see above");
   }
-  if ((before.sa_flags & SA_SIGINFO) != 0 && before.sa_sigaction != nullptr) {
-    return before.sa_sigaction(signal, info, context);
-  }
   if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN) {
+    // The program's own: its mask and flags are this handler's, so the kernel has heeded them.
+    if ((before.sa_flags & SA_RESETHAND) != 0) Reset(signal);
+    if ((before.sa_flags & SA_SIGINFO) != 0) return before.sa_sigaction(signal, info, context);
     return before.sa_handler(signal);
   }
-  // The same fault comes again, and has its default effect.
+  if (sent && before.sa_handler == SIG_IGN) return;
+  // A fault comes again, and has the effect that it would have had; one that was sent must be sent
+  // again. It waits for the end of this handler, where the signal is blocked.
   sigaction(signal, &before, nullptr);
+  if (sent) {
+    base::RawSyscall(SYS_rt_tgsigqueueinfo, base::RawSyscall(SYS_getpid),
+                     base::RawSyscall(SYS_gettid), signal, info);
+  }
 }
 
 // The first address from `at` on, below `end`, whose byte is not kPattern; `end`: there is none.
@@ -71,10 +87,18 @@ bool GuardedPool::Make(MHeap<MmapPages>& pages) {
     queue_[free_++] = static_cast<uint32_t>(i);
   }
   asked.store(this, std::memory_order_release);  // pairs with the acquire in OnFault()
+  sigaction(SIGSEGV, nullptr, &before);
   struct sigaction action = {};
   action.sa_sigaction = &OnFault;
-  action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
-  sigaction(SIGSEGV, &action, &before);
+  if (before.sa_handler == SIG_DFL || before.sa_handler == SIG_IGN) {
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+  } else {
+    // As the program wants its handler called, except that this one stays until it has seen that
+    // the fault is not its own.
+    action.sa_flags = (before.sa_flags & ~SA_RESETHAND) | SA_SIGINFO;
+    action.sa_mask = before.sa_mask;
+  }
+  sigaction(SIGSEGV, &action, nullptr);
   return true;
 }
 

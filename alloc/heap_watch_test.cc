@@ -1,5 +1,6 @@
 // What watches the heap: samples and their profile, guarded slots, and the modes of PLIMSOLL_DEBUG.
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -137,8 +138,39 @@ Ran RunCase(const char* name, const char* debug) {
   return p;
 }
 
+// A program's own handlers of SIGSEGV, set before the heap sets one.
+void ExitByMask(int, siginfo_t*, void*) {
+  sigset_t blocked;
+  sigprocmask(SIG_SETMASK, nullptr, &blocked);
+  const bool as_asked = sigismember(&blocked, SIGUSR1) == 1 && sigismember(&blocked, SIGSEGV) == 1;
+  _exit(as_asked ? 40 : 41);
+}
+void ExitAtTheSecond(int) {
+  static int calls = 0;
+  if (++calls == 2) _exit(42);
+}
+void SetHandler(std::string_view name) {
+  struct sigaction action = {};
+  if (name == "own-mask") {
+    action.sa_sigaction = &ExitByMask;
+    action.sa_flags = SA_SIGINFO;
+    sigaddset(&action.sa_mask, SIGUSR1);
+  } else if (name == "own-once") {
+    action.sa_handler = &ExitAtTheSecond;
+    action.sa_flags = SA_RESETHAND;
+  } else if (name == "own-always") {
+    action.sa_handler = &ExitAtTheSecond;
+  } else if (name == "sent-ignored") {
+    action.sa_handler = SIG_IGN;
+  } else {
+    return;
+  }
+  sigaction(SIGSEGV, &action, nullptr);
+}
+
 // What each case does; 0 is an end without complaint.
 int Case(std::string_view name) {
+  SetHandler(name);
   char* p = MadeHere(40);
   if (name == "nothing") {
     std::vector<void*> all;
@@ -186,7 +218,9 @@ int Case(std::string_view name) {
     Heap::Free(p);
     Opaque(p)[3] = 1;
     return 1;
-  } else if (name == "elsewhere") {
+  } else if (name.starts_with("sent")) {
+    kill(getpid(), SIGSEGV);
+  } else if (name == "elsewhere" || name.starts_with("own-")) {
     *static_cast<char*>(mmap(nullptr, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) = 1;
     return 1;
   }
@@ -245,6 +279,26 @@ TEST(GuardedTest, AFaultElsewhereHasItsDefaultEffect) {
   if (base::kAsan || base::kTsan) GTEST_SKIP() << "the sanitizer's handler is behind ours";
   const Ran ran = RunCase("elsewhere", "heapsample=1,heapguard=1");
   EXPECT_EQ(ran.status, -SIGSEGV) << ran.said;
+}
+
+TEST(GuardedTest, ASignalHasTheEffectThatItWouldHaveHadWithoutUs) {
+  if (base::kAsan || base::kTsan) GTEST_SKIP() << "the sanitizer's handler is behind ours";
+  const struct {
+    const char* name;
+    int status;
+  } kCases[] = {
+      {"sent", -SIGSEGV},     // kill(): it does not come again by itself, as a fault does
+      {"sent-ignored", 0},    //
+      {"own-mask", 40},       // the handler runs with its mask, and its signal blocked
+      {"own-once", -SIGSEGV}, // SA_RESETHAND: it returns, and the same fault comes again
+      {"own-always", 42},
+  };
+  for (const auto& c : kCases) {
+    for (const char* debug : {"heapsample=1,heapguard=1", "heapsample=0"}) {
+      const Ran ran = RunCase(c.name, debug);
+      EXPECT_EQ(ran.status, c.status) << c.name << " " << debug << ": " << ran.said;
+    }
+  }
 }
 
 // ---- the profile ----
