@@ -32,6 +32,7 @@
 #include "plimsoll/alloc/base/raw_log.h"
 #include "plimsoll/alloc/heap.h"
 #include "plimsoll/alloc/heap_ops.h"
+#include "plimsoll/alloc/new_handler.h"
 
 #define PLIMSOLL_EXPORT extern "C" __attribute__((visibility("default")))
 
@@ -297,13 +298,17 @@ void FreeWithShape(void* p, size_t alignment, size_t size) {
 
 // ---- operator new ----
 
-// As the standard says: the new-handler gets a chance before each failure. Without exceptions in
-// this object, a failure that may not be told ends the process.
+// As the standard says: the new-handler gets a chance before each failure, and its exception is
+// operator new's, or its failure where that may not throw.
 [[gnu::noinline, gnu::cold]] void* NewSlow(size_t size, size_t alignment, bool may_fail) {
   for (;;) {
     void* p = Aligned(alignment, size);
     if (p != nullptr) return p;
     std::new_handler handler = plimsoll_get_new_handler ? plimsoll_get_new_handler() : nullptr;
+    if (handler != nullptr && may_fail) {
+      if (!CallNewHandler(handler)) return nullptr;
+      continue;
+    }
     if (handler != nullptr) {
       handler();
       continue;

@@ -17,6 +17,7 @@
 
 #include <array>
 #include <atomic>
+#include <exception>
 #include <new>
 #include <string>
 #include <thread>
@@ -155,6 +156,25 @@ TEST_F(MallocTest, TheNewHandlerGetsItsChances) {
   });
   EXPECT_THROW((void)operator new(Opaque(SIZE_MAX / 4)), std::bad_alloc);
   EXPECT_EQ(calls, 3);
+}
+
+TEST_F(MallocTest, ANewHandlerThatThrowsIsHeardByEveryForm) {
+  static int calls;
+  struct Given {};
+  std::set_new_handler([] {
+    if (++calls % 2 == 0) throw Given();
+  });
+  calls = 0;
+  EXPECT_EQ(operator new(Opaque(SIZE_MAX / 4), std::nothrow), nullptr);
+  EXPECT_EQ(operator new[](Opaque(SIZE_MAX / 4), std::nothrow), nullptr);
+  EXPECT_EQ(operator new(Opaque(SIZE_MAX / 4), std::align_val_t(64), std::nothrow), nullptr);
+  EXPECT_EQ(operator new[](Opaque(SIZE_MAX / 4), std::align_val_t(64), std::nothrow), nullptr);
+  EXPECT_EQ(calls, 8);
+  EXPECT_EQ(std::uncaught_exceptions(), 0);
+  EXPECT_THROW((void)operator new(Opaque(SIZE_MAX / 4)), Given);
+  EXPECT_THROW((void)operator new(Opaque(SIZE_MAX / 4), std::align_val_t(64)), Given);
+  EXPECT_EQ(calls, 12);
+  std::set_new_handler(nullptr);
 }
 
 TEST_F(MallocTest, InfoIsJsonAndMallinfoCountsWhatIsHeld) {
