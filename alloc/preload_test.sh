@@ -79,6 +79,11 @@ for case in fork; do
   same "$case" "$preloaded $case"
 done
 
+PRELOADED_LIBRARY=$library "$preloaded" dlclose || {
+  echo "FAILED dlclose: status $?"
+  failed=1
+}
+
 if [ $ran = 0 ]; then
   echo "no program was there to run"
   exit 1

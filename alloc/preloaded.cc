@@ -1,5 +1,6 @@
 // What a program may do that was never meant for our malloc, by name: preload_test runs each on
 // libplimsoll_malloc.so. Status 0: it went well.
+#include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,6 +34,36 @@ int Fork() {
   return status;
 }
 
+// ---- dlclose: of the library itself, while a thread has a cache of it ----
+
+void* (*its_malloc)(size_t);
+pthread_barrier_t turns;
+
+void* UseAcrossDlclose(void*) {
+  void* p = its_malloc(100);
+  pthread_barrier_wait(&turns);  // the library is closed now
+  pthread_barrier_wait(&turns);
+  return p;  // its destructor for this thread runs next
+}
+
+int Dlclose() {
+  void* library = dlopen(getenv("PRELOADED_LIBRARY"), RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) {
+    fprintf(stderr, "%s\n", dlerror());
+    return 1;
+  }
+  its_malloc = reinterpret_cast<void* (*)(size_t)>(dlsym(library, "malloc"));
+  pthread_barrier_init(&turns, nullptr, 2);
+  pthread_t thread;
+  pthread_create(&thread, nullptr, &UseAcrossDlclose, nullptr);
+  pthread_barrier_wait(&turns);
+  if (dlclose(library) != 0) return 2;
+  pthread_barrier_wait(&turns);
+  void* p = nullptr;
+  pthread_join(thread, &p);
+  return p == nullptr ? 3 : 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -41,6 +72,7 @@ int main(int argc, char** argv) {
     int (*run)();
   } kCases[] = {
       {"fork", &Fork},
+      {"dlclose", &Dlclose},
   };
   for (const auto& c : kCases) {
     if (argc == 2 && strcmp(argv[1], c.name) == 0) return c.run();
