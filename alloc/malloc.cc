@@ -9,6 +9,7 @@
 // Nothing here may use libstdc++, stdio, or anything that might allocate.
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
@@ -151,24 +152,51 @@ void WriteToFd(std::string_view text, void* to) {
 
 // ---- reports at exit ----
 
+// `pattern` with the process's number for each %p, so that a program's children write files of
+// their own. False: it does not fit.
+bool ExpandPath(const char* pattern, char* path, size_t room) {
+  plimsoll::base::RawText number;
+  number.Add(getpid());
+  for (size_t size = 0; size < room;) {
+    if (pattern[0] == '%' && pattern[1] == 'p') {
+      const std::string_view digits = number.view();
+      if (digits.size() >= room - size) return false;
+      memcpy(path + size, digits.data(), digits.size());
+      size += digits.size();
+      pattern += 2;
+      continue;
+    }
+    path[size] = *pattern;
+    if (*pattern == '\0') return true;
+    ++size;
+    ++pattern;
+  }
+  return false;
+}
+
 // Writes a file that `variable` names, when the program ends; not where the path ends in a symbolic
 // link, which in a folder that others may write to leads wherever they like.
 void WriteAtExit(const char* variable,
                  bool (*write)(void (*piece)(std::string_view bytes, void* to), void* to)) {
-  const char* path = plimsoll::base::FromEnvironment(variable);
-  if (path == nullptr || *path == '\0') return;
-  int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+  const char* pattern = plimsoll::base::FromEnvironment(variable);
+  if (pattern == nullptr || *pattern == '\0') return;
+  char path[PATH_MAX];
+  errno = ENAMETOOLONG;
+  const int fd = ExpandPath(pattern, path, sizeof(path))
+                     ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644)
+                     : -1;
   if (fd < 0) {
-    plimsoll::base::RawLog("plimsoll: ", variable, "=", plimsoll::base::Quoted{path}, ": ",
+    plimsoll::base::RawLog("plimsoll: ", variable, "=", plimsoll::base::Quoted{pattern}, ": ",
                            plimsoll::base::ErrnoName(errno));
     return;
   }
-  if (!write(&WriteToFd, &fd)) plimsoll::base::RawLog("plimsoll: ", variable, ": no memory");
+  int to = fd;
+  if (!write(&WriteToFd, &to)) plimsoll::base::RawLog("plimsoll: ", variable, ": no memory");
   close(fd);
 }
 
 // PLIMSOLL_HEAP_PROFILE=PATH: what is live, for pprof. PLIMSOLL_HEAP_PICTURE=PATH: which pages hold
-// what, as SVG.
+// what, as SVG. %p in a PATH is the process's number.
 __attribute__((destructor)) void WriteReports() {
   WriteAtExit("PLIMSOLL_HEAP_PROFILE", &Heap::WriteProfile);
   WriteAtExit("PLIMSOLL_HEAP_PICTURE", &Heap::WritePicture);
@@ -193,8 +221,8 @@ void OnThreadEnd() {
 }
 
 // Before any constructor of a program or library, so that our handlers are the first of all: those
-// before a fork run last in, first out, and others' may allocate until ours has the locks. glibc has
-// room for 48 handlers without a malloc.
+// before a fork run last in, first out, and others' may allocate until ours has the locks. glibc
+// has room for 48 handlers without a malloc.
 void BeforeConstructors() {
   SetThreadEndHook(&OnThreadEnd);
   pthread_atfork(&BeforeFork, &AfterForkInParent, &AfterForkInChild);
@@ -203,8 +231,8 @@ void BeforeConstructors() {
 // The object is linked with -z initfirst: it comes before a program's .preinit_array too.
 __attribute__((constructor)) void RunFirst() { BeforeConstructors(); }
 #else
-__attribute__((section(".preinit_array"), used)) void (*const before_constructors)() =
-    &BeforeConstructors;
+__attribute__((section(".preinit_array"),
+               used)) void (*const before_constructors)() = &BeforeConstructors;
 #endif
 
 // ---- helpers ----

@@ -399,7 +399,7 @@ TEST_F(MallocDeathTest, WithoutAddressSpaceMallocAnswersNullAndTheProgramGoesOn)
 
 // Runs this program without a test and with `path` for its heap profile; `secure`: by a user who is
 // not the one it runs as. Returns its status, or 77 where this process may not change its user.
-int ExitOfARunWithAProfile(const std::string& path, bool secure) {
+int ExitOfARunWithAProfile(const std::string& path, bool secure, pid_t* number = nullptr) {
   const std::string variable = "PLIMSOLL_HEAP_PROFILE=" + path;
   const pid_t child = fork();
   if (child == 0) {
@@ -410,9 +410,21 @@ int ExitOfARunWithAProfile(const std::string& path, bool secure) {
            std::array<const char*, 2>{variable.c_str(), nullptr}.data());
     _exit(1);
   }
+  if (number != nullptr) *number = child;
   int status = 0;
   EXPECT_EQ(waitpid(child, &status, 0), child);
   return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
+
+TEST_F(MallocTest, EachProcessHasAReportOfItsOwn) {
+  const std::string front = testing::TempDir() + "/malloc_test.";
+  for (int i = 0; i < 2; ++i) {
+    pid_t number = 0;
+    EXPECT_EQ(ExitOfARunWithAProfile(front + "%p.%p.%q", false, &number), 0);
+    const std::string text = std::to_string(number);
+    const std::string path = front + text + "." + text + ".%q";
+    EXPECT_EQ(unlink(path.c_str()), 0) << path << ": " << strerror(errno);
+  }
 }
 
 TEST_F(MallocTest, AReportIsWrittenWhereItsUserMayWriteAndThroughNoLink) {
