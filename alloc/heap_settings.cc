@@ -10,6 +10,8 @@ HeapSettings ReadHeapSettings(const base::DebugText& debug) {
   settings.sample_period = debug.Number("heapsample", kMost, settings.sample_period);
   settings.guard_every = debug.Number("heapguard", kMost, settings.guard_every);
   settings.quarantine_bytes = debug.Number("heapquarantine", kMost, settings.quarantine_bytes);
+  constexpr std::string_view kThread[] = {"on", "off"};
+  settings.thread = debug.Choice("heapthread", kThread) == 0;
   std::string_view words = debug.Find("heap").value_or("");
   while (!words.empty()) {
     const std::string_view word = base::TakeUntil(words, '+');

@@ -24,6 +24,8 @@ struct HeapSettings {
   bool quarantine = false;  // keep freed objects back, and see whether they are written to
   uint64_t quarantine_bytes = uint64_t{16} << 20;
 
+  bool thread = true;  // malloc may make a thread that gives idle memory back
+
   bool debug() const { return junk || canary || quarantine; }
 };
 

@@ -47,6 +47,8 @@ TEST(HeapSettingsTest, ReadsItsOwnKeysAndLeavesOthersAlone) {
       {"gctrace=1,heap=canary+quarantine,x", {.canary = true, .quarantine = true}, ""},
       {"heap=all", {.junk = true, .canary = true, .quarantine = true}, ""},
       {"heapsample=0,heapguard=7", {.sample_period = 0, .guard_every = 7}, ""},
+      {"heapthread=off", {.thread = false}, ""},
+      {"heapthread=0", {}, "heapthread=\"0\" is not one of on, off; on is taken"},
       {"heapquarantine=4096", {.quarantine_bytes = 4096}, ""},
       {"heap=jnk+canary",
        {.canary = true},
@@ -69,6 +71,7 @@ TEST(HeapSettingsTest, ReadsItsOwnKeysAndLeavesOthersAlone) {
     EXPECT_EQ(got.canary, c.want.canary);
     EXPECT_EQ(got.quarantine, c.want.quarantine);
     EXPECT_EQ(got.quarantine_bytes, c.want.quarantine_bytes);
+    EXPECT_EQ(got.thread, c.want.thread);
   }
 }
 
@@ -287,10 +290,10 @@ TEST(GuardedTest, ASignalHasTheEffectThatItWouldHaveHadWithoutUs) {
     const char* name;
     int status;
   } kCases[] = {
-      {"sent", -SIGSEGV},     // kill(): it does not come again by itself, as a fault does
-      {"sent-ignored", 0},    //
-      {"own-mask", 40},       // the handler runs with its mask, and its signal blocked
-      {"own-once", -SIGSEGV}, // SA_RESETHAND: it returns, and the same fault comes again
+      {"sent", -SIGSEGV},      // kill(): it does not come again by itself, as a fault does
+      {"sent-ignored", 0},     //
+      {"own-mask", 40},        // the handler runs with its mask, and its signal blocked
+      {"own-once", -SIGSEGV},  // SA_RESETHAND: it returns, and the same fault comes again
       {"own-always", 42},
   };
   for (const auto& c : kCases) {

@@ -62,9 +62,8 @@ using namespace plimsoll::alloc;  // NOLINT: this file is that namespace's face
 //   - free wakes it, where it is.
 constexpr uint64_t kWorthAThread = uint64_t{16} << 20;
 
-enum : uint32_t { kNoThread, kStepping, kAsleep };
+enum : uint32_t { kNoThread, kStepping, kAsleep, kNever };
 constinit std::atomic<uint32_t> background{kNoThread};
-constinit std::atomic<bool> background_wanted{true};
 
 int64_t NowNs() {
   timespec t;
@@ -97,11 +96,13 @@ void* Background(void*) {
 // The thread, asleep unless there is work for it. Only where pthread_create may be called: see
 // above.
 [[gnu::noinline]] void MakeBackground() {
-  if (!background_wanted.load(std::memory_order_relaxed)) return;
   uint32_t state = kNoThread;
-  const uint32_t first = core.pages.IdleBytes() >= kWorthAThread ? kStepping : kAsleep;
+  const uint32_t first = !watch.settings.thread                    ? kNever
+                         : core.pages.IdleBytes() >= kWorthAThread ? kStepping
+                                                                   : kAsleep;
   // From here on a free may wake it, even before it runs: it looks before it sleeps.
   if (!background.compare_exchange_strong(state, first, std::memory_order_seq_cst)) return;
+  if (first == kNever) return;
   const int error = errno;
   sigset_t all;
   sigset_t old;
@@ -112,10 +113,9 @@ void* Background(void*) {
   pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
   pthread_attr_setstacksize(&attributes, 128 << 10);
   pthread_t thread;
-  // Without a thread (pids.max) memory stays until the next try, once a process.
+  // Without a thread (pids.max) memory stays: one try a process.
   if (pthread_create(&thread, &attributes, &Background, nullptr) != 0) {
-    background_wanted.store(false, std::memory_order_relaxed);
-    background.store(kNoThread, std::memory_order_relaxed);
+    background.store(kNever, std::memory_order_relaxed);
   }
   pthread_attr_destroy(&attributes);
   pthread_sigmask(SIG_SETMASK, &old, nullptr);

@@ -351,7 +351,7 @@ int Threads() {
 }
 
 // Who gives memory back is there when it is needed. The status is 0.
-[[noreturn]] void CountThreads(bool of_its_own) {
+[[noreturn]] void CountThreads(bool of_its_own, int ours = 1) {
   constexpr size_t kMuch = size_t{40} << 20;
   if (Threads() != 1) _exit(3);
   int before = 1;
@@ -362,9 +362,9 @@ int Threads() {
   }
   if (Threads() != before) _exit(4);
   void* p = Opaque(malloc(kMuch));
-  if (Threads() != before + of_its_own) _exit(5);
+  if (Threads() != before + (of_its_own ? ours : 0)) _exit(5);
   free(p);
-  if (Threads() != before + 1) _exit(6);
+  if (Threads() != before + ours) _exit(6);
   _exit(0);
 }
 
@@ -372,6 +372,14 @@ TEST_F(MallocDeathTest, AThreadGivesMemoryBackWhereMuchWasHeld) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   EXPECT_EXIT(CountThreads(false), testing::ExitedWithCode(0), "");
   EXPECT_EXIT(CountThreads(true), testing::ExitedWithCode(0), "");
+}
+
+TEST_F(MallocDeathTest, AProgramMayForbidTheThread) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");  // the process begins with this environment
+  setenv("PLIMSOLL_DEBUG", "heapthread=off", 1);
+  EXPECT_EXIT(CountThreads(false, 0), testing::ExitedWithCode(0), "");
+  EXPECT_EXIT(CountThreads(true, 0), testing::ExitedWithCode(0), "");
+  unsetenv("PLIMSOLL_DEBUG");
 }
 
 TEST_F(MallocDeathTest, WithoutAddressSpaceMallocAnswersNullAndTheProgramGoesOn) {

@@ -35,6 +35,7 @@ inline constexpr DebugKey kDebugKeys[] = {
     {"heapguard", "SAMPLES"},
     {"heapquarantine", "BYTES"},
     {"heapsample", "BYTES"},
+    {"heapthread", "on|off"},
     {"migrate", "default|always"},
     {"preempt", "on|off"},
     {"schedtrace", "MS"},
