@@ -197,9 +197,21 @@ void WriteAtExit(const char* variable,
 
 // PLIMSOLL_HEAP_PROFILE=PATH: what is live, for pprof. PLIMSOLL_HEAP_PICTURE=PATH: which pages hold
 // what, as SVG. %p in a PATH is the process's number.
-__attribute__((destructor)) void WriteReports() {
+void WriteReports() {
   WriteAtExit("PLIMSOLL_HEAP_PROFILE", &Heap::WriteProfile);
   WriteAtExit("PLIMSOLL_HEAP_PICTURE", &Heap::WritePicture);
+}
+
+// Frees that the thread has not sent yet are looked at now, if never before: one of them may be of
+// what its owner has freed as well.
+void SendFrees() {
+  SlowPath hold;
+  if (MCache* cache = EnsureCache()) cache->FlushPending();
+}
+
+__attribute__((destructor)) void AtExit() {
+  SendFrees();
+  WriteReports();
 }
 
 // ---- fork ----

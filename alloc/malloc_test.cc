@@ -530,5 +530,32 @@ TEST_F(MallocDeathTest, ADoubleFreeEndsTheProgramWithOneLine) {
       testing::ExitedWithCode(2), "fatal error: free: double free of 0x");
 }
 
+// Main frees another thread's object, which waits to be sent; then its owner frees it.
+[[noreturn]] void FreeTwiceAndExit() {
+  static std::atomic<void*> p{nullptr};
+  static std::atomic<int> turn{0};
+  std::thread([] {
+    p = Opaque(malloc(100));
+    turn = 1;
+    turn.notify_all();
+    turn.wait(1);
+    free(p);
+    turn = 3;
+    turn.notify_all();
+    pause();
+  }).detach();
+  turn.wait(0);
+  free(p);
+  turn = 2;
+  turn.notify_all();
+  turn.wait(2);
+  exit(0);
+}
+
+TEST_F(MallocDeathTest, ADoubleFreeByTwoThreadsIsToldAtExitAtTheLatest) {
+  EXPECT_EXIT(FreeTwiceAndExit(), testing::ExitedWithCode(2),
+              "fatal error: free: double free of 0x");
+}
+
 }  // namespace
 }  // namespace plimsoll
