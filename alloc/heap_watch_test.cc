@@ -290,8 +290,8 @@ TEST(GuardedTest, ASignalHasTheEffectThatItWouldHaveHadWithoutUs) {
     const char* name;
     int status;
   } kCases[] = {
-      {"sent", -SIGSEGV},      // kill(): it does not come again by itself, as a fault does
-      {"sent-ignored", 0},     //
+      {"sent", -SIGSEGV},  // kill(): it does not come again by itself, as a fault does
+      {"sent-ignored", 0},
       {"own-mask", 40},        // the handler runs with its mask, and its signal blocked
       {"own-once", -SIGSEGV},  // SA_RESETHAND: it returns, and the same fault comes again
       {"own-always", 42},
