@@ -90,6 +90,10 @@ class Baton {
 
 class AttachTest : public testing::Test {
  protected:
+  AttachTest() {
+    // Those of the test before have done their work, and may not have ended: some count.
+    while (GetStats().goroutines > 1) Yield();
+  }
   ~AttachTest() override { SetProcs({.procs = 2}); }
 };
 
@@ -527,8 +531,11 @@ TEST_F(AttachTest, ATracerIsToldOfItsBeginningAndItsEnd) {
   StopTracing();
   std::vector<TraceKind> kinds;
   for (const TraceEvent& e : buffer.events()) {
-    if (e.g != id || e.kind == TraceKind::kReady || e.kind == TraceKind::kHandOff) continue;
-    kinds.push_back(e.kind);
+    // How it got its P each time, and whether it lost one in between, is not the question.
+    if (e.g == id && (e.kind == TraceKind::kSpawn || e.kind == TraceKind::kRun ||
+                      e.kind == TraceKind::kPark || e.kind == TraceKind::kEnd)) {
+      kinds.push_back(e.kind);
+    }
   }
   const std::vector<TraceKind> expected = {TraceKind::kSpawn, TraceKind::kRun, TraceKind::kPark,
                                            TraceKind::kRun, TraceKind::kEnd};
