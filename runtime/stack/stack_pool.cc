@@ -280,10 +280,44 @@ StackPool::Slab* StackPool::RecordAt(uint32_t number) const {
   return chunks_[number / kEach].load(std::memory_order_acquire) + number % kEach;
 }
 
-void StackPool::Trim(const Stack& stack, uintptr_t sp) {
+void StackPool::TrimRange(const Stack& stack, uintptr_t sp, uintptr_t* lo, uintptr_t* hi) {
+  // What a leaf function may use below its stack pointer (System V ABI for x86-64, 3.2.2). One that
+  // parked is in no leaf; a page more is not worth the thought.
+  constexpr uintptr_t kRedZone = 128;
   const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-  const uintptr_t end = sp & ~(page - 1);
-  if (end > stack.lo) madvise(reinterpret_cast<void*>(stack.lo), end - stack.lo, MADV_DONTNEED);
+  *lo = stack.guarded ? stack.lo : stack.lo + page;  // the canary's page
+  *hi = sp < stack.lo + kRedZone || sp > stack.hi ? *lo : (sp - kRedZone) & ~(page - 1);
+  if (*hi < *lo) *hi = *lo;
+}
+
+long StackPool::Trim(const Stack& stack, uintptr_t from, uintptr_t sp, size_t most) const {
+  uintptr_t lo, hi;
+  TrimRange(stack, sp, &lo, &hi);
+  if (from > lo) lo = from;
+  if (lo >= hi) return 0;
+  if (hi - lo > most) hi = lo + most;
+  const long rc = calls_->advise(lo, hi - lo, MADV_DONTNEED);
+  return rc < 0 ? rc : static_cast<long>(hi - lo);
+}
+
+int StackPool::NextSlots(Walk& walk, Stack* out, int n) const {
+  if (!walk.begun_) {
+    walk.begun_ = true;
+    walk.slab_ = slabs_.load(std::memory_order_acquire);
+  }
+  while (const auto* slab = static_cast<const Slab*>(walk.slab_)) {
+    // acquire: pairs with the release in AllocateBatch
+    const uint32_t left = slab->used.load(std::memory_order_acquire) - walk.next_;
+    if (left == 0) {
+      walk.slab_ = slab->next;
+      walk.next_ = 0;
+      continue;
+    }
+    const int count = left < static_cast<uint32_t>(n) ? static_cast<int>(left) : n;
+    for (int i = 0; i < count; ++i) out[i] = StackAt(slab, walk.next_++);
+    return count;
+  }
+  return 0;
 }
 
 StackPool::Slab* StackPool::NewSlabRecord() {

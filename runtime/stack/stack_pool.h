@@ -86,7 +86,7 @@ class StackPool {
   // call a batch. Returns how many; 0 as Allocate's false.
   int AllocateBatch(ByteCount size, Stack* out, int n);
 
-  // Gives a stack back. Its pages stay; Trim() returns them to the system.
+  // Gives a stack back. Its pages stay.
   void Free(const Stack& stack);
 
   // Gives a stack back and its memory to the system: all of it, by (4).
@@ -97,11 +97,28 @@ class StackPool {
   // Whether there is any stack without a guard: while false, CanaryIntact need not be asked.
   bool has_unguarded() const { return unguarded_.load(std::memory_order_relaxed) != 0; }
 
-  // Returns the pages of `stack` below `sp` to the system. The guard stays, by (2).
-  static void Trim(const Stack& stack, uintptr_t sp);
+  // Gives the pages of `stack` in [from, sp) to the system, at most `most` bytes of them, the
+  // lowest first; returns how many bytes, or -errno where the kernel refuses (EINVAL: locked
+  // memory). Whole pages only, none of the red zone below `sp`, and not the canary's. The guard
+  // stays, by (2). Requires: nobody runs on the stack.
+  long Trim(const Stack& stack, uintptr_t from, uintptr_t sp, size_t most = SIZE_MAX) const;
+  // What Trim would give back: an empty range where there is nothing.
+  static void TrimRange(const Stack& stack, uintptr_t sp, uintptr_t* lo, uintptr_t* hi);
 
   // Calls fn(stack, arg) for every slot ever handed out, used or free.
   void ForEachSlot(void (*fn)(const Stack& stack, void* arg), void* arg);
+
+  // A walk over all slots that were handed out when it came to their slab, a few at a time: slabs
+  // made after its first step are not in it.
+  class Walk {
+   private:
+    friend class StackPool;
+    const void* slab_ = nullptr;
+    uint32_t next_ = 0;
+    bool begun_ = false;
+  };
+  // The next ones of the walk, at most `n`, all neighbours in one slab. 0: there are no more.
+  int NextSlots(Walk& walk, Stack* out, int n) const;
 
   // The slot that holds `addr` (its guard included), if this pool made one: for fault handlers, so
   // it takes no lock. The slot's range is written to *out; true where `addr` lies in the guard.

@@ -1,6 +1,7 @@
 #include "plimsoll/runtime/stack/stack_pool.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -81,12 +82,40 @@ TEST(StackPoolDeathTest, AWriteBelowTheStackFaultsAlsoAfterTrimAndReuse) {
   if (!s.guarded) GTEST_SKIP() << "no guard could be made on this kernel";
   EXPECT_DEATH(*reinterpret_cast<volatile char*>(s.lo - 1) = 1, "");
   memset(reinterpret_cast<void*>(s.lo), 1, 100);
-  StackPool::Trim(s, s.hi - 100);
+  Pool().Trim(s, s.lo, s.hi - 100);
   EXPECT_EQ(*reinterpret_cast<char*>(s.lo), 0) << "trimmed pages read as zero";
   Pool().Free(s);
   ASSERT_TRUE(Pool().Allocate(KiB(256), &s));
   EXPECT_DEATH(*reinterpret_cast<volatile char*>(s.lo - 1) = 1, "");
   Pool().Free(s);
+}
+
+TEST(StackPoolTest, TrimKeepsWhatIsAboveTheStackPointerItsRedZoneAndTheCanary) {
+  const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const struct {
+    uintptr_t sp;  // bytes below the upper end
+    bool guarded;
+    uintptr_t lo, hi;  // what goes: bytes above the lower end
+  } kCases[] = {
+      {100, true, 0, 29},         // in the top page: all below it
+      {page, true, 0, 28},        // the red zone reaches into the page below
+      {page - 127, true, 0, 28},  // by one byte
+      {page - 128, true, 0, 29},  // ends where the page begins
+      {10 * page, true, 0, 19},   //
+      {29 * page, true, 0, 0},    // the second page from below, and the red zone is in the first
+      {30 * page, true, 0, 0},    // at the lower end
+      {31 * page, true, 0, 0},    // no stack pointer of this stack
+      {10 * page, false, 1, 19},  // the canary's page stays
+      {28 * page, false, 1, 1},   //
+  };
+  const uintptr_t base = 0x7000'0000'0000;
+  for (const auto& c : kCases) {
+    const Stack s{.lo = base, .hi = base + 30 * page, .guarded = c.guarded};
+    uintptr_t lo, hi;
+    StackPool::TrimRange(s, s.hi - c.sp, &lo, &hi);
+    EXPECT_EQ((lo - s.lo) / page, c.lo) << c.sp << " " << c.guarded;
+    EXPECT_EQ((hi - s.lo) / page, c.hi) << c.sp << " " << c.guarded;
+  }
 }
 
 TEST(StackPoolTest, CountsWhatItMade) {
@@ -105,6 +134,7 @@ struct Refusals {
   bool install = false;      // MADV_GUARD_INSTALL: before 6.13, or locked memory
   bool all_at_once = false;  // process_madvise: a seccomp profile
   bool protect = false;      // mprotect: ENOMEM, the maps are used up
+  bool dont_need = false;    // MADV_DONTNEED: locked memory
   uint64_t maps = 65530;
   int calls = 0;
 } refusals;
@@ -113,6 +143,7 @@ constexpr StackCalls kRefusing = {
     [](uintptr_t at, size_t bytes, int advice) -> long {
       ++refusals.calls;
       if (refusals.install && advice == 102) return -EINVAL;
+      if (refusals.dont_need && advice == MADV_DONTNEED) return -EINVAL;
       return kKernelStackCalls.advise(at, bytes, advice);
     },
     [](uintptr_t at, size_t bytes, size_t stride, int n, int advice) -> long {
@@ -274,6 +305,56 @@ TEST(StackPoolTest, AReleasedStackHasNoMemoryAndIsUsedAgainBeforeANewOne) {
   EXPECT_EQ(again.size(), stacks.size());
   EXPECT_EQ(pool->stats().slots_made, made);
   EXPECT_EQ(pool->stats().released, 0u);
+}
+
+TEST(StackPoolTest, TrimTellsHowMuchWentAndThatTheKernelRefused) {
+  refusals = {};
+  StackPool* pool = OwnPool(&kRefusing);
+  Stack s;
+  ASSERT_TRUE(pool->Allocate(KiB(256), &s));
+  memset(reinterpret_cast<void*>(s.lo), 0x5a, s.hi - s.lo);
+  const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const uintptr_t sp = s.hi - 3 * page;
+  const uintptr_t from = s.lo + 2 * page;
+  refusals.dont_need = true;
+  EXPECT_EQ(pool->Trim(s, from, sp), -EINVAL);
+  EXPECT_EQ(*reinterpret_cast<char*>(from), 0x5a);
+  refusals.dont_need = false;
+  EXPECT_EQ(pool->Trim(s, from, sp, 5 * page), static_cast<long>(5 * page));
+  EXPECT_EQ(*reinterpret_cast<char*>(from + 5 * page - 1), 0);
+  EXPECT_EQ(*reinterpret_cast<char*>(from + 5 * page), 0x5a) << "five pages, and no more";
+  EXPECT_EQ(pool->Trim(s, from, sp), static_cast<long>(sp - page - from))
+      << "the red zone is in the page below sp";
+  EXPECT_EQ(*reinterpret_cast<char*>(from - 1), 0x5a);
+  EXPECT_EQ(*reinterpret_cast<char*>(from), 0);
+  EXPECT_EQ(*reinterpret_cast<char*>(sp - page - 1), 0);
+  EXPECT_EQ(*reinterpret_cast<char*>(sp - page), 0x5a);
+  EXPECT_EQ(pool->Trim(s, s.hi, sp), 0);
+  pool->Free(s);
+}
+
+TEST(StackPoolTest, AWalkComesToEachSlotOnceInSmallSteps) {
+  StackPool* pool = OwnPool(&kKernelStackCalls);
+  std::set<uintptr_t> made, seen;
+  Stack s;
+  for (int i = 0; i < 300; ++i) {  // more than one slab
+    ASSERT_TRUE(pool->Allocate(KiB(256), &s));
+    made.insert(s.lo);
+  }
+  ASSERT_TRUE(pool->Allocate(MiB(1), &s));
+  made.insert(s.lo);
+  StackPool::Walk walk;
+  Stack step[7];
+  for (int n; (n = pool->NextSlots(walk, step, 7)) > 0;) {
+    ASSERT_LE(n, 7);
+    for (int i = 0; i < n; ++i) {
+      EXPECT_TRUE(seen.insert(step[i].lo).second);
+      EXPECT_EQ(step[i].lo - step[0].lo,
+                static_cast<uintptr_t>(i) * (step[0].hi - step[0].lo + kGuardBytes));
+    }
+  }
+  EXPECT_EQ(seen, made);
+  EXPECT_EQ(pool->NextSlots(walk, step, 7), 0) << "over is over";
 }
 
 }  // namespace
