@@ -30,6 +30,7 @@
 #include <utility>
 
 #include "plimsoll/runtime/gc/afterlife.h"
+#include "plimsoll/runtime/gc/closure.h"
 #include "plimsoll/runtime/gc/describe.h"
 #include "plimsoll/runtime/gc/make.h"
 
@@ -49,12 +50,6 @@ class Cleanup {
 };
 
 namespace internal {
-
-// Any word of it may be a pointer.
-inline constexpr uint64_t kEveryWord = 1;
-inline constexpr alloc::Layout kClosureLayout{
-    .kind = alloc::Layout::Kind::kMask, .element_words = 1, .mask = &kEveryWord, .name = "cleanup"};
-inline constinit ShapeSlot closure_slots[alloc::kClassCount] = {};
 
 // Panics where a word of the closure is an address within the object.
 void CheckClosure(const void* object, const void* closure, size_t bytes,

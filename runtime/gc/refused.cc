@@ -5,7 +5,9 @@
 
 #include "plimsoll/runtime/gc/cleanup.h"
 #include "plimsoll/runtime/gc/finalized.h"
+#include "plimsoll/runtime/gc/function.h"
 #include "plimsoll/runtime/gc/make.h"
+#include "plimsoll/runtime/gc/root.h"
 #include "plimsoll/runtime/gc/string.h"
 #include "plimsoll/runtime/gc/vector.h"
 
@@ -101,8 +103,29 @@ void Use() {
 }
 #elif CASE == 16  // the type has no pointer map
 void Use() { (void)gc::finalized<std::string>("x"); }
+#elif CASE == 17  // the target of a gc::function is called as const
+void Use() {
+  gc::function<int()> f = [n = 0]() mutable { return ++n; };
+}
+#elif CASE == 18  // the target of a gc::function is never destroyed
+void Use() {
+  gc::function<void()> f = [s = std::string()] {};
+}
+#elif CASE == 19  // the target of a gc::function is never destroyed
+void Use() {
+  gc::function<void()> f = [root = gc::Root<Good>()] {};
+}
+#elif CASE == 20  // the target of a gc::function is aligned to 16 bytes at most
+struct alignas(64) Wide {
+  int x;
+};
+void Use() {
+  gc::function<void()> f = [wide = Wide()] {};
+}
 #else
 void Use() {
+  gc::function<int(int)> f = [good = gc::Ptr<Good>(), raw = gc::make<Good>()](int x) { return x; };
+  (void)f(1);
   (void)gc::finalized<Destroyed>();
   gc::cleanup(gc::make<Good>(), [](int) {}, 1);
   (void)gc::make<Good>();
