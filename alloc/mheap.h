@@ -20,6 +20,7 @@
 // Invariants:
 //   (1) A page in use belongs to one span, or to one release that is going on.
 //   (2) The span map names a span exactly while the span is not kFree.
+//   (3) Growth that fails leaves no page known: all that can fail is done before the first page is.
 #ifndef PLIMSOLL_ALLOC_MHEAP_H_
 #define PLIMSOLL_ALLOC_MHEAP_H_
 
@@ -63,7 +64,8 @@ struct PageCell {
   uint8_t fill = 0;        // of the span's objects in use, of 255
 };
 
-template <PageSource Source>
+// `kMaxRegions` is how many regions and gaps there may be; tests have few.
+template <PageSource Source, uint64_t kMaxRegions = kMaxChunks * kChunkPages / kRegionPages>
 class MHeap {
  public:
   constexpr MHeap() = default;
@@ -158,7 +160,7 @@ class MHeap {
     const uint64_t count = span->pages;
     span->owner.store(nullptr, std::memory_order_seq_cst);
     span->state = SpanState::kFree;
-    SetSpan(span->base(), count, nullptr);
+    ClearSpan(span->base(), count, span->class_index(), /*whole=*/true);
     base::Unpoison(reinterpret_cast<void*>(span->base()), count << kPageShift);
     {
       base::SpinLockHolder hold(mu_);
@@ -173,6 +175,7 @@ class MHeap {
     const uint64_t now = span->pages;
     const uint64_t wanted = PagesFor(ByteCount(bytes)).value();
     const uint64_t page = PageOf(span->base());
+    uint64_t over = 0;
     if (wanted > UINT32_MAX) return false;
     if (wanted > now) {
       {
@@ -181,16 +184,20 @@ class MHeap {
         uint64_t taken_back;
         if (!pages_.AllocateAt(page + now, wanted - now, &zero, &taken_back)) return false;
         in_use_ += wanted - now;
+        over = OverLimit(taken_back);
+        idle_.store(pages_.unreleased_pages(), std::memory_order_relaxed);
       }
       SetSpan(span->base() + (now << kPageShift), wanted - now, span);
     } else if (wanted < now) {
-      SetSpan(span->base() + (wanted << kPageShift), now - wanted, nullptr);
+      ClearSpan(span->base() + (wanted << kPageShift), now - wanted, 0, /*whole=*/false);
       base::SpinLockHolder hold(mu_);
       pages_.Free(page + wanted, now - wanted, false);
       in_use_ -= now - wanted;
+      idle_.store(pages_.unreleased_pages(), std::memory_order_relaxed);
     }
     span->pages = static_cast<uint32_t>(wanted);
     span->large_bytes = bytes;
+    if (over > 0) PayLimit(over, wanted - now);
     return true;
   }
 
@@ -348,7 +355,6 @@ class MHeap {
  private:
   static constexpr uint64_t kChunkBytes = kChunkPages << kPageShift;
   static constexpr uint64_t kChunksPerRegion = kRegionBytes / kChunkBytes;
-  static constexpr uint64_t kMaxRegions = kMaxChunks / kChunksPerRegion;
 
   Span* NewRecord(int kind) {
     auto* span = static_cast<Span*>(records_[kind].Allocate());
@@ -378,9 +384,8 @@ class MHeap {
       if (!at.has_value() && Grow(count + align - 1)) at = Take(count, align, &zero, &taken_back);
       if (at.has_value()) {
         in_use_ += count;
-        const uint64_t held = (in_use_ + pages_.unreleased_pages()) << kPageShift;
-        const uint64_t most = limit_.load(std::memory_order_relaxed);
-        if (taken_back > 0 && held > most) over = held - most;
+        idle_.store(pages_.unreleased_pages(), std::memory_order_relaxed);
+        over = OverLimit(taken_back);
       }
     }
     if (!at.has_value()) return false;
@@ -392,9 +397,20 @@ class MHeap {
     span->zeroed = zero;
     span->large_bytes = 0;
     span->next = span->prev = nullptr;
-    // What was taken from the system is given back elsewhere: the limit pays as it goes.
-    if (over > 0) Release(std::min(over, std::max(count << kPageShift, MiB(1).value())));
+    if (over > 0) PayLimit(over, count);
     return true;
+  }
+
+  // Bytes held above the limit, after `taken_back` pages were taken from the system.
+  uint64_t OverLimit(uint64_t taken_back) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    const uint64_t held = (in_use_ + pages_.unreleased_pages()) << kPageShift;
+    const uint64_t most = limit_.load(std::memory_order_relaxed);
+    return taken_back > 0 && held > most ? held - most : 0;
+  }
+
+  // What was taken from the system is given back elsewhere: the limit pays as it goes.
+  void PayLimit(uint64_t over, uint64_t pages) {
+    Release(std::min(over, std::max(pages << kPageShift, MiB(1).value())));
   }
 
   // Numbers are aligned as addresses are, up to a region. Beyond it a run is taken in which the
@@ -437,33 +453,75 @@ class MHeap {
     return true;
   }
 
+  // The number of the region at `begin` when those below `limit` are given, the last to `last`.
+  // Number 0 means none; a gap keeps runs of numbers from crossing where addresses do not.
+  static uint64_t NumberAfter(uint64_t limit, uintptr_t last, uintptr_t begin) {
+    return limit > 1 && last + kRegionBytes == begin ? limit : limit + 1;
+  }
+
+  // All or nothing, so that a range that is refused may be unmapped: what can fail comes first, and
+  // changes nothing by which pages are handed out.
   bool AddRange(uintptr_t base, uint64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    // All records first, so that a failure leaves nothing half known.
-    for (uintptr_t at = base; at < base + bytes; at += kChunkBytes) {
-      Region* region = MakeRegion(at);
-      if (region == nullptr) return false;
-      const void* none = nullptr;
-      if (!region->heap.compare_exchange_strong(none, this, std::memory_order_acq_rel) &&
-          none != this) {
+    const uintptr_t end = base + bytes;
+    const uintptr_t first = base & ~(kRegionBytes - 1);
+    // Numbers, and bits for their chunks. Before the records, which cost the system more.
+    uint64_t limit = region_limit_;
+    uintptr_t last = limit > 1 ? region_base_[limit - 1] : 0;
+    for (uintptr_t begin = first; begin < end; begin += kRegionBytes) {
+      const Region* region = FindRegion(begin);
+      uint64_t number = region == nullptr ? 0 : region->number.load(std::memory_order_relaxed);
+      if (number == 0) {
+        number = NumberAfter(limit, last, begin);
+        if (number >= kMaxRegions) return false;
+        limit = number + 1;
+        last = begin;
+      }
+      const uintptr_t stop = std::min(end, begin + kRegionBytes);
+      for (uintptr_t at = std::max(base, begin); at < stop; at += kChunkBytes) {
+        const uint64_t chunk = number * kChunksPerRegion + (at - begin) / kChunkBytes;
+        if (!pages_.Reserve(chunk, PageSourceRef(source_))) return false;
+      }
+    }
+    for (uintptr_t begin = first; begin < end; begin += kRegionBytes) {
+      if (!Claim(begin)) {
+        Disclaim(first, begin);
         return false;
       }
     }
-    for (uintptr_t at = base; at < base + bytes; at += kChunkBytes) {
+    // From here on nothing fails.
+    for (uintptr_t at = base; at < end; at += kChunkBytes) {
       Region* region = FindRegion(at);
       if (region->number.load(std::memory_order_relaxed) == 0) {
         const uintptr_t begin = at & ~(kRegionBytes - 1);
-        const bool next =
-            region_limit_ > 1 && region_base_[region_limit_ - 1] + kRegionBytes == begin;
-        // Number 0 means none; a gap keeps runs of numbers from crossing where addresses do not.
-        const uint64_t number = region_limit_ + (next ? 0 : 1);
-        if (number >= kMaxRegions) return false;
+        const uint64_t number = NumberAfter(
+            region_limit_, region_limit_ > 1 ? region_base_[region_limit_ - 1] : 0, begin);
         region_base_[number] = begin;
         region_limit_ = number + 1;
         region->number.store(static_cast<uint32_t>(number), std::memory_order_relaxed);
       }
-      if (!pages_.Grow(PageOf(at) / kChunkPages)) return false;
+      pages_.Grow(PageOf(at) / kChunkPages);
     }
     return true;
+  }
+
+  // Makes the region at `begin` this heap's. False: no memory for its record, or another heap has
+  // it.
+  bool Claim(uintptr_t begin) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    Region* region = MakeRegion(begin, PageSourceRef(source_));
+    if (region == nullptr) return false;
+    const void* none = nullptr;
+    return region->heap.compare_exchange_strong(none, this, std::memory_order_acq_rel) ||
+           none == this;
+  }
+
+  // Undoes Claim() for those of [first, end) in which this heap has no pages.
+  static void Disclaim(uintptr_t first, uintptr_t end) {
+    for (uintptr_t begin = first; begin < end; begin += kRegionBytes) {
+      Region* region = FindRegion(begin);
+      if (region->number.load(std::memory_order_relaxed) == 0) {
+        region->heap.store(nullptr, std::memory_order_release);
+      }
+    }
   }
 
   mutable base::SpinLock mu_;

@@ -14,6 +14,8 @@ namespace {
 // Real pages, with a purse: what it does not give is ENOMEM. Records what was asked of it.
 struct Purse {
   uint64_t left = UINT64_MAX;
+  int calls = 0;
+  int fail_at = -1;  // the call, counted from 0, for which there is nothing
   bool refuse_release = false;
   bool scatter = false;  // never where it would be best
   std::vector<uint64_t> mapped;
@@ -26,6 +28,9 @@ class PursePages {
   explicit PursePages(Purse* purse) : purse_(purse) {}
 
   Mapping Map(ByteCount bytes, ByteCount alignment, uintptr_t hint) {
+    if (purse_->calls++ == purse_->fail_at) return {nullptr, ENOMEM};
+    // The heap's own records are of no account.
+    if (bytes < MiB(4)) return pages_.Map(bytes, alignment, hint);
     if (bytes.value() > purse_->left) return {nullptr, ENOMEM};
     const Mapping m = pages_.Map(bytes, alignment, purse_->scatter ? 0 : hint);
     if (m.base == nullptr) return m;
@@ -162,6 +167,96 @@ TEST(MHeapTest, AFailureLeavesTheHeapAsItWas) {
   EXPECT_EQ(heap.Stats().mapped, 0u);
   purse.left = UINT64_MAX;
   EXPECT_NE(heap.NewSpan(1, &owner), nullptr);
+  heap.CheckInvariants();
+}
+
+// Writes to the first and last byte of a span, which are there if its memory is.
+void Touch(Span* span) {
+  auto* bytes = reinterpret_cast<volatile char*>(span->base());
+  bytes[0] = 1;
+  bytes[span->bytes() - 1] = 1;
+}
+
+TEST(MHeapTest, WhicheverCallFailsWhatIsHandedOutIsMapped) {
+  int failures = 0;
+  for (int fail_at = 0;; ++fail_at) {
+    SCOPED_TRACE(fail_at);
+    Purse purse;
+    purse.fail_at = fail_at;
+    TestHeap& heap = NewHeap(&purse);
+    // Growth by three regions at once, then by one; each that fails is asked for again.
+    for (uint64_t bytes : {MiB(150).value(), MiB(150).value(), MiB(50).value(), MiB(50).value()}) {
+      const uint64_t before = heap.Stats().mapped;
+      Span* span = heap.NewLarge(bytes, 1);
+      heap.CheckInvariants();
+      if (span != nullptr) {
+        Touch(span);
+      } else {
+        ++failures;
+        EXPECT_EQ(heap.Stats().mapped, before);
+      }
+    }
+    for (int i = 0; i < 300; ++i) {
+      Span* span = heap.NewLarge(MiB(1).value(), 1);
+      if (span != nullptr) {
+        Touch(span);
+      } else {
+        ++failures;
+      }
+    }
+    heap.CheckInvariants();
+    EXPECT_GE(heap.Stats().in_use, MiB(299).value());
+    if (purse.calls <= fail_at) break;
+  }
+  // Regions refused are asked for in 4 MiB chunks at once: those calls fail nothing by themselves.
+  EXPECT_GT(failures, 10);
+}
+
+TEST(MHeapTest, WithoutNumbersForAllRegionsOfARangeNoneOfItIsHandedOut) {
+  Purse purse;
+  purse.scatter = true;  // a number and a gap for each
+  auto& heap = *new MHeap<PursePages, 6>(PursePages(&purse));
+  static void* kept = &heap;  // reachable, for LeakSanitizer, as the span map has its regions
+  ASSERT_NE(kept, nullptr);
+  Span* first = heap.NewLarge(MiB(100).value(), 1);  // numbers 1 and 2
+  ASSERT_NE(first, nullptr);
+  Touch(first);
+  const uint64_t before = heap.Stats().mapped;
+  EXPECT_EQ(heap.NewLarge(MiB(150).value(), 1), nullptr);  // 4 and 5, and 6 is one too many
+  EXPECT_EQ(heap.Stats().mapped, before);
+  heap.CheckInvariants();
+  int more = 0;
+  for (; more < 1000; ++more) {
+    Span* span = heap.NewLarge(MiB(1).value(), 1);
+    if (span == nullptr) break;
+    Touch(span);
+  }
+  EXPECT_EQ(more, 28 + 64);  // what was left of two regions, and the one there is a number for
+  heap.CheckInvariants();
+}
+
+TEST(MHeapTest, WhatAShrinkGivesUpIsIdleAtOnce) {
+  Purse purse;
+  TestHeap& heap = NewHeap(&purse);
+  Span* span = heap.NewLarge(MiB(40).value(), 1);
+  ASSERT_NE(span, nullptr);
+  EXPECT_EQ(heap.IdleBytes(), 0u);
+  ASSERT_TRUE(heap.Resize(span, MiB(1).value()));
+  EXPECT_EQ(heap.IdleBytes(), MiB(39).value());
+  ASSERT_TRUE(heap.Resize(span, MiB(11).value()));
+  EXPECT_EQ(heap.IdleBytes(), MiB(29).value());
+  EXPECT_EQ(heap.IdleBytes(), heap.Stats().idle);
+}
+
+TEST(MHeapTest, OverTheLimitGrowthInPlaceIsPaidByIdlePages) {
+  Purse purse;
+  TestHeap& heap = NewHeap(&purse);
+  Span* idle = heap.NewLarge(MiB(16).value(), 1);
+  Span* grows = heap.NewLarge(MiB(2).value(), 1);
+  heap.FreeSpan(idle);
+  heap.SetLimit(MiB(20).value());
+  ASSERT_TRUE(heap.Resize(grows, MiB(18).value()));  // into pages that the system has
+  EXPECT_LE(heap.Stats().idle, MiB(2).value());
   heap.CheckInvariants();
 }
 

@@ -67,37 +67,41 @@ void PageAlloc::Discard() {
   }
 }
 
-bool PageAlloc::Prepare() {
+bool PageAlloc::Prepare(PageSourceRef source) {
   if (groups_ != nullptr) return true;
-  MmapPages pages;
   for (int level = 0; level < kMaxLevels; ++level) {
     if (levels_[level] != nullptr) continue;
     const uint64_t bytes =
         (LevelSize(level) * sizeof(Summary) + kMachinePage - 1) & ~(kMachinePage - 1);
     levels_[level] =
-        static_cast<Summary*>(pages.Map(ByteCount(bytes), ByteCount(kMachinePage), 0).base);
+        static_cast<Summary*>(source.Map(ByteCount(bytes), ByteCount(kMachinePage)).base);
     if (levels_[level] == nullptr) return false;
   }
   groups_ = static_cast<Group**>(
-      pages.Map(ByteCount(kMaxChunks / kGroup * sizeof(Group*)), ByteCount(kMachinePage), 0).base);
+      source.Map(ByteCount(kMaxChunks / kGroup * sizeof(Group*)), ByteCount(kMachinePage)).base);
   return groups_ != nullptr;
 }
 
-bool PageAlloc::Grow(uint64_t chunk) {
-  if (chunk >= kMaxChunks || !Prepare()) return false;
+bool PageAlloc::Reserve(uint64_t chunk, PageSourceRef source) {
+  if (chunk >= kMaxChunks || !Prepare(source)) return false;
   Group*& group = groups_[chunk / kGroup];
-  if (group == nullptr) {
-    if (static_cast<uint64_t>(group_end_ - group_next_) < sizeof(Group)) {
-      MmapPages pages;
-      constexpr uint64_t kPiece = uint64_t{64} << 10;
-      const Mapping m = pages.Map(ByteCount(kPiece), ByteCount(kMachinePage), 0);
-      if (m.base == nullptr) return false;
-      group_next_ = static_cast<char*>(m.base);
-      group_end_ = group_next_ + kPiece;
-    }
-    group = reinterpret_cast<Group*>(group_next_);
-    group_next_ += sizeof(Group);
+  if (group != nullptr) return true;
+  if (static_cast<uint64_t>(group_end_ - group_next_) < sizeof(Group)) {
+    constexpr uint64_t kPiece = uint64_t{64} << 10;
+    const Mapping m = source.Map(ByteCount(kPiece), ByteCount(kMachinePage));
+    if (m.base == nullptr) return false;
+    group_next_ = static_cast<char*>(m.base);
+    group_end_ = group_next_ + kPiece;
   }
+  group = reinterpret_cast<Group*>(group_next_);
+  group_next_ += sizeof(Group);
+  return true;
+}
+
+void PageAlloc::Grow(uint64_t chunk) {
+  PLIMSOLL_CHECK(chunk < kMaxChunks && groups_ != nullptr && groups_[chunk / kGroup] != nullptr,
+                 "chunk ", chunk, " was not reserved");
+  Group* group = groups_[chunk / kGroup];
   ChunkBits& bits = group->chunks[chunk % kGroup];
   PLIMSOLL_CHECK(!bits.present, "chunk ", chunk, " twice");
   bits.present = true;
@@ -115,7 +119,6 @@ bool PageAlloc::Grow(uint64_t chunk) {
     if (old_limit > 0) Update(0, 0, /*to_top=*/true);
   }
   Update(chunk, chunk, /*to_top=*/true);
-  return true;
 }
 
 PageAlloc::Summary PageAlloc::Summarise(const ChunkBits& bits) {

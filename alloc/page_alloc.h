@@ -1,7 +1,7 @@
 // PageAlloc knows which pages are free: numbers only, no memory of the heap is touched.
 //
 //   PageAlloc pages;
-//   pages.Grow(first_chunk, PageCount(512));
+//   if (pages.Reserve(chunk, source)) pages.Grow(chunk);
 //   std::optional<uint64_t> at = pages.Allocate(10, /*align=*/1, &all_zero);   // lowest place that
 //   fits pages.Free(*at, 10);
 //
@@ -34,6 +34,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "plimsoll/alloc/backing/page_source.h"
 #include "plimsoll/alloc/base/units.h"
 
 namespace plimsoll::alloc {
@@ -57,9 +58,13 @@ class PageAlloc {
   PageAlloc(const PageAlloc&) = delete;
   PageAlloc& operator=(const PageAlloc&) = delete;
 
+  // Gets the memory for the bits of chunk number `chunk` from `source`, and changes nothing else:
+  // Grow(chunk) cannot fail any more. False: there is none, or `chunk` is too high.
+  bool Reserve(uint64_t chunk, PageSourceRef source);
+
   // Adds chunk number `chunk`, all free and released. Chunks may be added in any order, and those
-  // between may stay away for ever. False: no memory for its bits, or `chunk` is too high.
-  bool Grow(uint64_t chunk);
+  // between may stay away for ever. Requires: Reserve(chunk) was true.
+  void Grow(uint64_t chunk);
 
   // Takes `count` pages, the first a multiple of `align` (a power of two). nullopt: no run is long
   // enough. `*zero` tells whether all of them read as zero; `*taken_back`, how many were released.
@@ -122,7 +127,7 @@ class PageAlloc {
                ? nullptr
                : &group->chunks[chunk % kGroup];
   }
-  bool Prepare();
+  bool Prepare(PageSourceRef source);
   static Summary Summarise(const ChunkBits& bits);
   Summary Merge(int level, uint64_t index) const;
   void Update(uint64_t first_chunk, uint64_t last_chunk, bool to_top);

@@ -2,13 +2,24 @@
 
 #include <gtest/gtest.h>
 
+#include <cerrno>
 #include <map>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "plimsoll/alloc/backing/mmap_pages.h"
+
 namespace plimsoll::alloc {
 namespace {
+
+// Reserves a chunk and adds it.
+bool Add(PageAlloc& pages, uint64_t chunk) {
+  MmapPages source;
+  if (!pages.Reserve(chunk, PageSourceRef(source))) return false;
+  pages.Grow(chunk);
+  return true;
+}
 
 // A page as the plain reference knows it.
 enum class Page : uint8_t { kAbsent, kReleased, kIdle, kUsed };
@@ -50,7 +61,7 @@ class Model {
           reference_.resize((chunk + 1) * kChunkPages, Page::kAbsent);
         }
         if (reference_[chunk * kChunkPages] != Page::kAbsent) return;
-        ASSERT_TRUE(pages_.Grow(chunk));
+        ASSERT_TRUE(Add(pages_, chunk));
         for (uint64_t i = 0; i < kChunkPages; ++i) {
           reference_[chunk * kChunkPages + i] = Page::kReleased;
         }
@@ -167,7 +178,7 @@ TEST(PageAllocTest, AgreesWithAPlainArrayOfPagesAfterEveryOperation) {
 
 TEST(PageAllocTest, FindsARunThatCrossesChunksAndLevels) {
   PageAlloc pages;
-  for (uint64_t c = 0; c < 70; ++c) ASSERT_TRUE(pages.Grow(c));
+  for (uint64_t c = 0; c < 70; ++c) ASSERT_TRUE(Add(pages, c));
   bool zero;
   uint64_t back;
   ASSERT_EQ(pages.Allocate(kChunkPages * 70, 1, &zero, &back), 0u);
@@ -188,8 +199,8 @@ TEST(PageAllocTest, FindsARunThatCrossesChunksAndLevels) {
 
 TEST(PageAllocTest, NeverJoinsPagesOverAChunkThatIsNotThere) {
   PageAlloc pages;
-  ASSERT_TRUE(pages.Grow(0));
-  ASSERT_TRUE(pages.Grow(2));
+  ASSERT_TRUE(Add(pages, 0));
+  ASSERT_TRUE(Add(pages, 2));
   bool zero;
   uint64_t back;
   EXPECT_EQ(pages.Allocate(kChunkPages + 1, 1, &zero, &back), std::nullopt);
@@ -200,8 +211,8 @@ TEST(PageAllocTest, NeverJoinsPagesOverAChunkThatIsNotThere) {
 
 TEST(PageAllocTest, ADenseHugePageIsFoundAtTheSecondLookOnceUntilItIsReleased) {
   PageAlloc pages;
-  ASSERT_TRUE(pages.Grow(0));
-  ASSERT_TRUE(pages.Grow(2));  // chunk 1 is not there
+  ASSERT_TRUE(Add(pages, 0));
+  ASSERT_TRUE(Add(pages, 2));  // chunk 1 is not there
   bool zero;
   uint64_t back;
   uint64_t cursor = 0;
@@ -232,10 +243,44 @@ TEST(PageAllocTest, ADenseHugePageIsFoundAtTheSecondLookOnceUntilItIsReleased) {
   pages.Discard();
 }
 
+// A source that gives nothing after `left` calls.
+struct Miser {
+  Mapping Map(ByteCount bytes, ByteCount alignment, uintptr_t hint) {
+    if (left == 0) return {nullptr, ENOMEM};
+    --left;
+    return pages.Map(bytes, alignment, hint);
+  }
+  bool Release(void* base, ByteCount bytes) { return pages.Release(base, bytes); }
+  void Unmap(void* base, ByteCount bytes) { pages.Unmap(base, bytes); }
+  bool Collapse(void*, ByteCount) { return false; }
+  int left = 0;
+  MmapPages pages;
+};
+
+TEST(PageAllocTest, AReserveThatFailsIsMadeGoodByALaterOne) {
+  PageAlloc pages;
+  Miser miser;
+  int failures = 0;
+  for (;; ++failures) {
+    miser.left = 1;
+    if (pages.Reserve(1000, PageSourceRef(miser))) break;
+    ASSERT_LT(failures, 100);
+    EXPECT_EQ(pages.total_pages(), 0u);
+    EXPECT_FALSE(pages.IsThere(1000 * kChunkPages));
+    pages.CheckInvariants();
+  }
+  EXPECT_GT(failures, 5);  // a mapping for each level, the groups, and a piece of them
+  EXPECT_EQ(pages.total_pages(), 0u);
+  pages.Grow(1000);
+  EXPECT_EQ(pages.free_pages(), kChunkPages);
+  pages.CheckInvariants();
+  pages.Discard();
+}
+
 TEST(PageAllocTest, RefusesChunksBeyondATebibyte) {
   PageAlloc pages;
-  EXPECT_FALSE(pages.Grow(kMaxChunks));
-  EXPECT_TRUE(pages.Grow(kMaxChunks - 1));
+  EXPECT_FALSE(Add(pages, kMaxChunks));
+  EXPECT_TRUE(Add(pages, kMaxChunks - 1));
   bool zero;
   uint64_t back;
   EXPECT_EQ(pages.Allocate(1, 1, &zero, &back), (kMaxChunks - 1) * kChunkPages);

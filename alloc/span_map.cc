@@ -1,6 +1,7 @@
 #include "plimsoll/alloc/span_map.h"
 
 #include "plimsoll/alloc/backing/mmap_pages.h"
+#include "plimsoll/alloc/size_class.h"
 
 namespace plimsoll::alloc {
 
@@ -14,17 +15,44 @@ void SetSpan(uintptr_t base, size_t pages, Span* span) {
   }
 }
 
-Region* MakeRegion(uintptr_t address) {
+namespace {
+
+constexpr uint8_t kFirstPage = 0x80;
+static_assert(kClassCount < kFirstPage);
+
+}  // namespace
+
+void ClearSpan(uintptr_t base, size_t pages, size_t size_class, bool whole) {
+  for (size_t i = 0; i < pages; ++i) {
+    const uintptr_t address = base + (i << kPageShift);
+    const size_t page = (address >> kPageShift) & (kRegionPages - 1);
+    const uint8_t first = whole && i == 0 ? kFirstPage : 0;
+    Region* region = FindRegion(address);
+    region->trace[page].store(static_cast<uint8_t>((size_class + 1) | first),
+                              std::memory_order_relaxed);
+    region->spans[page].store(nullptr, std::memory_order_release);
+  }
+}
+
+PageTrace TraceOf(uintptr_t address) {
+  const Region* region = FindRegion(address);
+  if (region == nullptr) return {};
+  const uint8_t trace =
+      region->trace[(address >> kPageShift) & (kRegionPages - 1)].load(std::memory_order_relaxed);
+  if (trace == 0) return {};
+  return {true, (trace & kFirstPage) != 0, size_t{trace} % kFirstPage - 1};
+}
+
+Region* MakeRegion(uintptr_t address, PageSourceRef pages) {
   std::atomic_ref<Region*> entry = RegionEntry(address);
   if (Region* made = entry.load(std::memory_order_acquire)) return made;
-  MmapPages pages;
   constexpr size_t kGuard = 4096;
   constexpr size_t kRecord = (sizeof(Region) + 4095) & ~size_t{4095};
-  const Mapping m = pages.Map(ByteCount(kRecord + 2 * kGuard), ByteCount(4096), 0);
+  const Mapping m = pages.Map(ByteCount(kRecord + 2 * kGuard), ByteCount(4096));
   if (m.base == nullptr) return nullptr;
   const uintptr_t base = reinterpret_cast<uintptr_t>(m.base);
-  (void)pages.Guard(m.base, ByteCount(kGuard));
-  (void)pages.Guard(reinterpret_cast<void*>(base + kGuard + kRecord), ByteCount(kGuard));
+  (void)MmapPages::Guard(m.base, ByteCount(kGuard));
+  (void)MmapPages::Guard(reinterpret_cast<void*>(base + kGuard + kRecord), ByteCount(kGuard));
   // The kernel's zeroes are null pointers. Two heaps may ask at once: the first one's record stays.
   Region* none = nullptr;
   auto* made = reinterpret_cast<Region*>(base + kGuard);

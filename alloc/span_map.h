@@ -20,6 +20,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "plimsoll/alloc/backing/page_source.h"
 #include "plimsoll/alloc/base/units.h"
 #include "plimsoll/alloc/span.h"
 
@@ -34,6 +35,9 @@ struct Region {
   std::atomic<Span*> spans[kRegionPages];
   std::atomic<const void*> heap;  // the MHeap whose pages these are
   std::atomic<uint32_t> number;   // its number in that MHeap; 0: none yet
+  // For reports alone: what was on a page that is free. 0: nothing; else its class + 1, and
+  // kFirstPage for a span's first.
+  std::atomic<uint8_t> trace[kRegionPages];
 };
 
 // 32 MiB of addresses in .bss, of which a page for each 32 GiB of heap is ever touched.
@@ -64,8 +68,21 @@ inline Span* FindSpan(uintptr_t address) {
 // of their regions exist.
 void SetSpan(uintptr_t base, size_t pages, Span* span);
 
-// The record for the region that holds `address`, made if there is none. Null: no memory.
-Region* MakeRegion(uintptr_t address);
+// As SetSpan to nothing, and leaves a trace of what was there: objects of `size_class`. `whole`:
+// the pages are all of a span, else the end of one.
+void ClearSpan(uintptr_t base, size_t pages, size_t size_class, bool whole);
+
+// What the page at an address held when it was last freed; of a page in use, what it held before.
+struct PageTrace {
+  bool was_used = false;
+  bool first = false;  // the span's first page
+  size_t size_class = 0;
+};
+PageTrace TraceOf(uintptr_t address);
+
+// The record for the region that holds `address`, made of `pages` if there is none. Null: no
+// memory.
+Region* MakeRegion(uintptr_t address, PageSourceRef pages);
 
 }  // namespace plimsoll::alloc
 

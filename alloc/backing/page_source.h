@@ -40,6 +40,30 @@ concept PageSource = requires(S source, void* base, ByteCount bytes, uintptr_t h
   { source.Collapse(base, bytes) } -> std::same_as<bool>;
 };
 
+// A PageSource's Map and Unmap for code that is no template; the source outlives it.
+class PageSourceRef {
+ public:
+  template <PageSource S>
+    requires(!std::same_as<S, PageSourceRef>)
+  explicit PageSourceRef(S& source)
+      : source_(&source),
+        map_([](void* s, ByteCount bytes, ByteCount alignment) {
+          return static_cast<S*>(s)->Map(bytes, alignment, /*hint=*/0);
+        }),
+        unmap_(
+            [](void* s, void* base, ByteCount bytes) { static_cast<S*>(s)->Unmap(base, bytes); }) {}
+
+  Mapping Map(ByteCount bytes, ByteCount alignment) const {
+    return map_(source_, bytes, alignment);
+  }
+  void Unmap(void* base, ByteCount bytes) const { unmap_(source_, base, bytes); }
+
+ private:
+  void* source_;
+  Mapping (*map_)(void* source, ByteCount bytes, ByteCount alignment);
+  void (*unmap_)(void* source, void* base, ByteCount bytes);
+};
+
 }  // namespace plimsoll::alloc
 
 #endif  // PLIMSOLL_ALLOC_BACKING_PAGE_SOURCE_H_

@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "plimsoll/alloc/backing/mmap_pages.h"
 #include "plimsoll/alloc/page_alloc.h"
 
 namespace plimsoll::alloc {
@@ -95,7 +96,8 @@ class Model {
   }
   void Grow(uint64_t chunk) {
     if (reference_[chunk * kChunkPages] != Page::kAbsent) return;
-    Require(pages_.Grow(chunk));
+    Require(pages_.Reserve(chunk, PageSourceRef(source_)));
+    pages_.Grow(chunk);
     Fill(chunk * kChunkPages, kChunkPages, Page::kReleased);
   }
   std::optional<uint64_t> LowestFit(uint64_t count, uint64_t align) const {
@@ -127,6 +129,7 @@ class Model {
     Fill(got->first, got->count, Page::kReleased);
   }
 
+  MmapPages source_;
   PageAlloc pages_;
   std::vector<Page> reference_ = std::vector<Page>(kChunks * kChunkPages, Page::kAbsent);
   std::map<uint64_t, uint64_t> runs_;
