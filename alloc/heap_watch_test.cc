@@ -1,5 +1,6 @@
 // What watches the heap: samples and their profile, guarded slots, and the modes of PLIMSOLL_DEBUG.
 #include <gtest/gtest.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -30,6 +31,49 @@ T Opaque(T value) {
   asm volatile("" : "+r"(value));
   return value;
 }
+
+#if defined(__x86_64__)
+alloc::StackTrace from_hand_made_stack;
+[[gnu::noinline]] void CaptureOnHandMadeStack() { from_hand_made_stack.Capture(); }
+
+// A coroutine's stack with a guard page above it, in one mapping with the thread's own and below
+// it; and rbp, in code without frame pointers, happens to point into the guard page.
+TEST(StackTraceTest, AFramePointerThatLeadsOffAHandMadeStackIsNotFollowed) {
+  constexpr size_t kCoroutine = size_t{64} << 10;
+  constexpr size_t kGuard = 4096;
+  constexpr size_t kThread = size_t{4} << 20;  // TSan wants most of one
+  auto* memory =
+      static_cast<char*>(mmap(nullptr, kCoroutine + kGuard + kThread, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  ASSERT_NE(memory, MAP_FAILED);
+  ASSERT_EQ(mprotect(memory + kCoroutine, kGuard, PROT_NONE), 0);
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  ASSERT_EQ(pthread_attr_setstack(&attributes, memory + kCoroutine + kGuard, kThread), 0);
+  auto body = [](void* guard) -> void* {
+    void (*call)() = &CaptureOnHandMadeStack;
+    asm volatile(
+        "mov %%rsp, %%r12\n"
+        "mov %%rbp, %%r13\n"
+        "mov %1, %%rsp\n"
+        "mov %1, %%rbp\n"
+        "call *%0\n"
+        "mov %%r12, %%rsp\n"
+        "mov %%r13, %%rbp\n"
+        : "+a"(call)
+        : "b"(guard)
+        : "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
+          "memory", "cc");
+    return nullptr;
+  };
+  pthread_t thread;
+  ASSERT_EQ(pthread_create(&thread, &attributes, body, memory + kCoroutine), 0);
+  ASSERT_EQ(pthread_join(thread, nullptr), 0);
+  pthread_attr_destroy(&attributes);
+  EXPECT_GE(from_hand_made_stack.depth, 1u);  // CaptureOnHandMadeStack, at least
+  munmap(memory, kCoroutine + kGuard + kThread);
+}
+#endif
 
 TEST(HeapSettingsTest, ReadsItsOwnKeysAndLeavesOthersAlone) {
   const auto kNumber = [](const char* key, const char* value, const char* instead) {

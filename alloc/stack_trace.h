@@ -6,7 +6,9 @@
 // How:    along frame pointers, within the stack alone: its end is the thread's own control block,
 //         the main thread's __libc_stack_end, or what the hook says of a stack that libc does not
 //         know (a goroutine's). Code without frame pointers ends the walk early or leaves a frame
-//         out; it never makes it read outside of the stack.
+//         out. It may also lead the walk off a stack that the program made by hand below a
+//         thread's: so the kernel is asked of each page that is not the first, but for a hook's
+//         stacks, whether it can be read.
 // Memory: none. May be called beneath malloc and in handlers.
 #ifndef PLIMSOLL_ALLOC_STACK_TRACE_H_
 #define PLIMSOLL_ALLOC_STACK_TRACE_H_
