@@ -106,7 +106,7 @@ Span* Resolve(const char* call, const void* p, ObjectIndex* at) {
     if (watch.samples.Tell(address)) {
       base::Fatal(call, ": double free of ", base::Hex(p), ": where it was freed first is above");
     }
-    ReportWild(call, p);
+    ReportNoSpan(call, p);
   }
   const uint64_t offset = address - span->base();
   if (span->state == SpanState::kCollected) ReportCollected(call, p, span);
@@ -215,6 +215,22 @@ void DebugFree(const char* call, void* p) {
   FreePlain("free", p);
 }
 
+// Programs do not expect that making an object smaller fails: without memory for the smaller class
+// it stays where it is, in whole pages if it was. False: it is not smaller.
+bool ShrinkInPlace(const char* call, const void* p, Span* span, size_t size) {
+  if (size > UsableOf(call, p, span)) return false;
+  if (ClassFor(span) == 0 && core.pages.Resize(span, size) && span->sample != nullptr) {
+    watch.samples.Resized(span->sample, size);
+  }
+  watch.shrunk_in_place.store(true, std::memory_order_relaxed);
+  return true;
+}
+
+// Whether a wrong size may be ShrinkInPlace()'s doing: what it told belongs to a smaller class.
+bool MayHaveShrunk(const char* call, const void* p, const Span* span, size_t told) {
+  return watch.shrunk_in_place.load(std::memory_order_relaxed) && told <= UsableOf(call, p, span);
+}
+
 }  // namespace
 
 SharedCache::SharedCache() ABSL_NO_THREAD_SAFETY_ANALYSIS {
@@ -303,11 +319,12 @@ void FreeChecked(const char* call, void* p, size_t size_class, size_t pages, siz
   }
   if (span->state == SpanState::kGuarded) {
     const Sample& sample = watch.guarded.Find(call, p, span);
-    if (sample.size_class != size_class) {
+    if (sample.size_class != size_class && !MayHaveShrunk(call, p, span, told)) {
       TellSample(sample);
       ReportSizeMismatch(call, p, told, span);
     }
-  } else if (ClassFor(span) != size_class || (size_class == 0 && span->pages != pages)) {
+  } else if ((ClassFor(span) != size_class || (size_class == 0 && span->pages != pages)) &&
+             !MayHaveShrunk(call, p, span, told)) {
     watch.samples.Tell(reinterpret_cast<uintptr_t>(p));
     ReportSizeMismatch(call, p, told, span);
   }
@@ -352,7 +369,7 @@ void* Reallocate(const char* call, void* p, size_t size) {
     }
   }
   void* to = size_class == 0 ? AllocateLarge(size, 1).p : AllocatePlain(size, 1).p;
-  if (to == nullptr) return nullptr;
+  if (to == nullptr) return ShrinkInPlace(call, p, span, size) ? p : nullptr;
   // All that UsableSize() promised, not what was asked for: programs write up to it.
   const size_t usable = UsableOf(call, p, span);
   const size_t keep = usable < size ? usable : size;

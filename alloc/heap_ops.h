@@ -47,6 +47,9 @@ struct HeapWatch {
   GuardedPool guarded;
   HeapDebug debug;
   std::atomic<uint32_t> guard_turn{0};
+  // An object was made smaller in the place of a larger class, for want of memory: from then on a
+  // sized free may tell a smaller class than the object has.
+  std::atomic<bool> shrunk_in_place{false};
 
  private:
   enum : int { kNot, kReading, kReady };

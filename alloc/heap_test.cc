@@ -1,6 +1,8 @@
 #include "plimsoll/alloc/heap.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -10,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "plimsoll/alloc/base/check.h"
 #include "plimsoll/alloc/base/sanitizer.h"
 #include "plimsoll/alloc/cache_slot.h"
 
@@ -341,6 +344,48 @@ TEST(HeapTest, UnderALimitIdleMemoryGoesAtTheNextStep) {
   Heap::SetMemoryLimit(ByteCount(UINT64_MAX));
 }
 
+// In the child of a fork: takes all the memory that there is within the address space it has.
+void TakeAllMemory() {
+  rlimit none;
+  PLIMSOLL_CHECK(getrlimit(RLIMIT_AS, &none) == 0);
+  none.rlim_cur = 1;
+  PLIMSOLL_CHECK(setrlimit(RLIMIT_AS, &none) == 0);
+  for (size_t size = size_t{1} << 20; size >= 16; size /= 2) {
+    while (Heap::Allocate(size) != nullptr) {
+    }
+  }
+  // What spans of the classes that the test asks for still have.
+  for (size_t size : {size_t{100}, size_t{30'000}}) {
+    while (Heap::Allocate(size) != nullptr) {
+    }
+  }
+}
+
+TEST(HeapTest, AnObjectIsMadeSmallerAlsoWithoutMemory) {
+  if (base::kAsan || base::kTsan) GTEST_SKIP() << "a sanitizer needs address space of its own";
+  auto check = [] {
+    Heap::SetSamplePeriod(ByteCount(0));
+    auto* large = static_cast<unsigned char*>(Heap::Allocate(2'000'000));
+    auto* small = static_cast<unsigned char*>(Heap::Allocate(20'000));
+    void* wall = Heap::Allocate(20'000);
+    std::memset(large, 1, 2'000'000);
+    std::memset(small, 2, 20'000);
+    TakeAllMemory();
+    PLIMSOLL_CHECK(Heap::Reallocate(small, 40'000) == nullptr);
+    PLIMSOLL_CHECK(Heap::Reallocate(small, 100) == small);
+    PLIMSOLL_CHECK(Heap::Reallocate(large, 30'000) == large);
+    for (int i = 0; i < 100; ++i) PLIMSOLL_CHECK(small[i] == 2);
+    for (int i = 0; i < 30'000; ++i) PLIMSOLL_CHECK(large[i] == 1);
+    PLIMSOLL_CHECK(Heap::Stats().idle.value() >= 1'900'000);  // what the large one gave up
+    // A sized free may tell the size that it was made to be.
+    Heap::FreeSized(small, 100);
+    Heap::FreeSized(large, 30'000);
+    Heap::Free(wall);
+    _exit(0);
+  };
+  EXPECT_EXIT(check(), testing::ExitedWithCode(0), "");
+}
+
 #define HEAP_DEATH(statement, text) EXPECT_EXIT(statement, testing::ExitedWithCode(2), text)
 
 TEST(HeapDeathTest, MisuseIsToldWithAddressClassAndState) {
@@ -389,7 +434,35 @@ TEST(HeapDeathTest, MisuseIsToldWithAddressClassAndState) {
         Heap::Free(p);
         Heap::Free(p);
       },
-      "wild pointer");
+      "free: double free of 0x[0-9a-f]+: a large object, state free");
+  HEAP_DEATH(
+      {
+        auto* p = static_cast<char*>(Heap::Allocate(100'000));
+        Heap::Free(p);
+        Heap::Free(p + 50'000);
+      },
+      "free: wild pointer 0x[0-9a-f]+: within a large object that was freed, state free");
+  HEAP_DEATH(
+      {
+        auto* p = static_cast<char*>(Heap::Reallocate(Heap::Allocate(1'000'000), 100'000));
+        Heap::Free(p + 500'000);  // what a shrink gave up
+      },
+      "free: wild pointer 0x[0-9a-f]+: within a large object");
+  // Enough that their spans go back, pages and all, when the cache is trimmed.
+  HEAP_DEATH(
+      {
+        Heap::SetSamplePeriod(ByteCount(0));
+        std::vector<char*> objects;
+        for (int i = 0; i < 1000; ++i) {
+          objects.push_back(static_cast<char*>(Heap::Allocate(6000)));
+        }
+        for (char* p : objects) Heap::Free(p);
+        Heap::ReleaseAll();
+        Heap::Free(objects[500]);
+      },
+      "free: double free of 0x[0-9a-f]+: an object of a span of [0-9]+-byte objects .class "
+      "[0-9]+., "
+      "state free");
   HEAP_DEATH(Heap::Free(reinterpret_cast<void*>(0xdeadbeef00000000)), "wild pointer");
   HEAP_DEATH(
       {

@@ -2,6 +2,7 @@
 
 #include "plimsoll/alloc/base/check.h"
 #include "plimsoll/alloc/base/raw_log.h"
+#include "plimsoll/alloc/span_map.h"
 
 namespace plimsoll::alloc {
 namespace {
@@ -59,6 +60,15 @@ void AddPlace(RawText& text, const void* address, const Span* span) {
   text.Add(StateText(span->state));
 }
 
+// Where the freed span began that had the page at `page`; 0: some of it has been used again since.
+uintptr_t BaseOfFreed(uintptr_t page, size_t size_class) {
+  for (;; page -= kPageSize) {
+    const PageTrace trace = TraceOf(page);
+    if (FindSpan(page) != nullptr || !trace.was_used || trace.size_class != size_class) return 0;
+    if (trace.first) return page;
+  }
+}
+
 RawText Begin(const char* call, const char* what, const void* address) {
   RawText text;
   text.Add(call);
@@ -72,6 +82,29 @@ RawText Begin(const char* call, const char* what, const void* address) {
 void ReportWild(const char* call, const void* address) {
   RawText text = Begin(call, ": wild pointer ", address);
   text.Add(": no allocation of this heap is at this address");
+  base::FatalText(text);
+}
+
+void ReportNoSpan(const char* call, const void* address) {
+  const auto at = reinterpret_cast<uintptr_t>(address);
+  const PageTrace trace = TraceOf(at);
+  if (!trace.was_used) ReportWild(call, address);
+  const uintptr_t start = BaseOfFreed(at & ~uintptr_t{kPageSize - 1}, trace.size_class);
+  const uint32_t size = kSizeClasses[trace.size_class].size;
+  // The benefit of the doubt, where the base is not known: small objects have a start on each page.
+  const bool within = trace.size_class == 0 ? at != start : start != 0 && (at - start) % size != 0;
+  RawText text = Begin(call, within ? ": wild pointer " : ": double free of ", address);
+  text.Add(within ? ": within " : ": ");
+  if (trace.size_class == 0) {
+    text.Add("a large object");
+  } else {
+    text.Add("an object of a span of ");
+    text.Add(size);
+    text.Add("-byte objects (class ");
+    text.Add(trace.size_class);
+    text.Add(")");
+  }
+  text.Add(within ? " that was freed, state free" : ", state free");
   base::FatalText(text);
 }
 

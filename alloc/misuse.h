@@ -3,6 +3,7 @@
 //
 //   fatal error: free: double free of 0x1000000040: object 4 of a span of 16-byte objects (class 1)
 //   at 0x1000000000, state partial
+//   fatal error: free: double free of 0x1000020000: a large object, state free
 #ifndef PLIMSOLL_ALLOC_MISUSE_H_
 #define PLIMSOLL_ALLOC_MISUSE_H_
 
@@ -14,6 +15,9 @@ namespace plimsoll::alloc {
 
 // The caller's own word for the call, such as "free" or "realloc", comes first.
 [[noreturn]] void ReportWild(const char* call, const void* address);
+
+// No span is at the address: an object whose pages have been freed since was, or none ever.
+[[noreturn]] void ReportNoSpan(const char* call, const void* address);
 [[noreturn]] void ReportInterior(const char* call, const void* address, const Span* span);
 [[noreturn]] void ReportDoubleFree(const char* call, const void* address, const Span* span);
 [[noreturn]] void ReportCollected(const char* call, const void* address, const Span* span);
