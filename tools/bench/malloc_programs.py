@@ -11,10 +11,12 @@ lacks is named and left out. Exit 1 when a result differs or a program dies.
 import argparse
 import hashlib
 import os
+import random
 import re
 import resource
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -144,28 +146,65 @@ def run_script(script, env):
                 said[-300:].decode(errors="replace"))
 
 
+def redis_appends(path):
+    """Strings grown by APPEND, compared after each: how many appends, and keys with a wrong byte. redis keeps
+    its strings' room by malloc_usable_size(), writes up to it and counts on realloc to bring it along."""
+    chance = random.Random(5)
+    appends = wrong = 0
+    with socket.socket(socket.AF_UNIX) as server:
+        server.connect(path)
+        with server.makefile("rwb") as wire:
+            def command(*words):
+                wire.write(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words))
+                wire.flush()
+                first = wire.readline()
+                if first[:1] != b"$":
+                    return first
+                body = wire.read(int(first[1:]))
+                wire.read(2)
+                return body
+
+            for k in range(40):
+                key, want = b"append%d" % k, b""
+                for i in range(60):
+                    piece = bytes([65 + chance.randrange(26)]) * chance.randrange(1, 20000)
+                    want += piece
+                    command(b"APPEND", key, piece)
+                    if i % 7 == 0:
+                        command(b"SETRANGE", b"range%d" % k, b"%d" % chance.randrange(200000), b"x")
+                    appends += 1
+                    if command(b"GET", key) != want:
+                        wrong += 1
+                        break
+    return f"{appends} appends, {wrong} keys wrong"
+
+
 def run_redis(env):
     """The same figures; seconds are those of redis-benchmark, whose client runs on glibc."""
     with tempfile.TemporaryDirectory() as work:
-        socket = os.path.join(work, "redis.sock")
-        server = subprocess.Popen(["redis-server", "--port", "0", "--unixsocket", socket, "--save", "",
+        path = os.path.join(work, "redis.sock")
+        server = subprocess.Popen(["redis-server", "--port", "0", "--unixsocket", path, "--save", "",
                                    "--dir", work, "--io-threads", "1"], env=env, stdout=subprocess.PIPE,
                                   stderr=subprocess.STDOUT, text=True)
         for _ in range(200):
-            if os.path.exists(socket):
+            if os.path.exists(path):
                 break
             time.sleep(0.05)
         plain = environment("")
         begin = time.time()
-        bench = subprocess.run(["redis-benchmark", "-s", socket, "-q", "-n", "100000", "-c", "20", "-P", "16",
+        bench = subprocess.run(["redis-benchmark", "-s", path, "-q", "-n", "100000", "-c", "20", "-P", "16",
                                 "-r", "100000", "-d", "200", "-t", "set,get,lpush,hset,sadd,zadd,mset"],
                                env=plain, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         seconds = time.time() - begin
-        cli = ["redis-cli", "-s", socket]
+        cli = ["redis-cli", "-s", path]
         check = subprocess.run(cli + ["eval", "for i=1,2000 do redis.call('set','k'..i,string.rep('x',i)) end "
                                       "local n=0 for i=1,2000 do n=n+#redis.call('get','k'..i) end return n", "0"],
                                env=plain, stdout=subprocess.PIPE, text=True, check=False).stdout.strip()
         info = subprocess.run(cli + ["info"], env=plain, stdout=subprocess.PIPE, text=True, check=False).stdout
+        try:  # after the memory was read
+            check += ", " + redis_appends(path)
+        except (OSError, ValueError) as error:  # the server is gone
+            check += f", appends: {error!r}"
         subprocess.run(cli + ["shutdown", "nosave"], env=plain, stdout=subprocess.DEVNULL, check=False)
         try:
             server.wait(20)
@@ -175,8 +214,8 @@ def run_redis(env):
         errors = re.findall(r"total_error_replies:(\d+)", info)
         peak = re.search(r"used_memory_peak_rss:(\d+)", info) or re.search(r"used_memory_rss:(\d+)", info)
         memory = int(peak.group(1)) / (1 << 20) if peak else peak_of_children()
-        status = bench.returncode or server.returncode
-        return seconds, memory, status, check + repr(errors), bench.stdout[-300:]
+        status = bench.returncode or server.returncode or (0 if check.endswith(" 0 keys wrong") else 1)
+        return seconds, memory, status, check + repr(errors), check + "; " + bench.stdout[-300:]
 
 
 def main():
