@@ -3,13 +3,14 @@
 load("@rules_shell//shell:sh_test.bzl", "sh_test")
 load("//tools/deps:plimsoll.bzl", "plimsoll_cc_binary")
 
-def plimsoll_example(name, deps, args = [], tags = []):
+def plimsoll_example(name, deps, args = [], env = {}, tags = []):
     """Declares NAME from NAME.cc and NAME_test against expected_output.txt.
 
     Args:
       name: the program.
       deps: what it uses of Plimsoll.
       args: of the program, when the test runs it.
+      env: the same.
       tags: of the test.
     """
     plimsoll_cc_binary(
@@ -30,5 +31,6 @@ def plimsoll_example(name, deps, args = [], tags = []):
             "expected_output.txt",
             ":" + name,
         ],
+        env = env,
         tags = tags,
     )
