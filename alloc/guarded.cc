@@ -95,7 +95,7 @@ bool GuardedPool::Make(MHeap<MmapPages>& pages) {
   } else {
     // As the program wants its handler called, except that this one stays until it has seen that
     // the fault is not its own.
-    action.sa_flags = (before.sa_flags & ~SA_RESETHAND) | SA_SIGINFO;
+    action.sa_flags = (before.sa_flags & ~static_cast<int>(SA_RESETHAND)) | SA_SIGINFO;
     action.sa_mask = before.sa_mask;
   }
   sigaction(SIGSEGV, &action, nullptr);
