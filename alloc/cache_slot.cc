@@ -90,13 +90,16 @@ void SetPreemptHooks(PreemptHooks hooks) {
 
 void SetThreadEndHook(void (*hook)()) { thread_end.store(hook, std::memory_order_release); }
 
-SlowPath::SlowPath() {
+void PreemptOff() {
   if (auto off = preempt_off.load(std::memory_order_acquire)) off();
 }
 
-SlowPath::~SlowPath() {
+void PreemptOn() {
   if (auto on = preempt_on.load(std::memory_order_acquire)) on();
 }
+
+SlowPath::SlowPath() { PreemptOff(); }
+SlowPath::~SlowPath() { PreemptOn(); }
 
 MCache* EnsureCache() {
   if (MCache* shown = Shown(); shown != nullptr) [[likely]]

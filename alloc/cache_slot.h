@@ -41,6 +41,11 @@ void SetPreemptHooks(PreemptHooks hooks);
 // Called at each thread's end, after its cache was given back; without a lock. Set once.
 void SetThreadEndHook(void (*hook)());
 
+// What a SlowPath does, for a stretch that begins in one function and ends in another: round a
+// fork.
+void PreemptOff();
+void PreemptOn();
+
 // Held by every slow path, from before it reads the slot.
 class SlowPath {
  public:

@@ -216,8 +216,17 @@ __attribute__((destructor)) void AtExit() {
 
 // ---- fork ----
 
-void BeforeFork() { LockAllForFork(); }
-void AfterForkInParent() { UnlockAllAfterFork(); }
+// With all the heap's locks in its hand a goroutine must not be stopped in place: whoever is given
+// its P would wait for them with that P. The child leaves preemption off: it has one thread, and
+// nobody would give it a P again.
+void BeforeFork() {
+  PreemptOff();
+  LockAllForFork();
+}
+void AfterForkInParent() {
+  UnlockAllAfterFork();
+  PreemptOn();
+}
 void AfterForkInChild() {
   // Other threads are gone, and their caches with them: what those hold stays in use. The locks are
   // the forking thread's own.

@@ -23,6 +23,7 @@
 #include <thread>
 #include <vector>
 
+#include "plimsoll/alloc/cache_slot.h"
 #include "plimsoll/alloc/heap.h"
 
 extern "C" void free_sized(void* p, size_t size) __attribute__((weak));
@@ -473,6 +474,25 @@ TEST_F(MallocTest, ForkHandlersOfOthersMayAllocate) {
   const pid_t child = fork();
   if (child == 0) _exit(0);
   fork_handlers_allocate = false;
+  int status = 1;
+  EXPECT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+}
+
+// How often preemption was turned off on this thread, and not on again.
+thread_local int preemption_off = 0;
+
+TEST_F(MallocTest, PreemptionIsOffRoundAForkAndStaysOffInTheChild) {
+  plimsoll::alloc::SetPreemptHooks(
+      {.off = [] { ++preemption_off; }, .on = [] { --preemption_off; }});
+  const pid_t child = fork();
+  const int off = preemption_off;
+  if (child == 0) {
+    free(malloc(100'000));  // a slow path within, which ends
+    _exit(preemption_off == 1 && off == 1 ? 0 : 1);
+  }
+  plimsoll::alloc::SetPreemptHooks({});
+  EXPECT_EQ(off, 0);
   int status = 1;
   EXPECT_EQ(waitpid(child, &status, 0), child);
   EXPECT_EQ(status, 0);
