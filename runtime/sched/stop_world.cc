@@ -102,6 +102,8 @@ GView ViewOf(const G* g, GStatus status) {
     default:
       break;
   }
+  // It is on another stack, a coroutine's within the goroutine: then all of its own is shown.
+  if (view.sp < view.lo || view.sp > view.hi) view.sp = view.lo;
   return view;
 }
 
