@@ -17,14 +17,14 @@
 namespace plimsoll::sched {
 namespace {
 
-// Whoever waits here has what it waits for at the next poll.
+// Whoever waits here has what it waits for at the next poll, which a waiter asks for.
 class ReadySource : public IdleSource {
  public:
-  // A park's commit; `arg` is the source.
-  static bool Wait(G* g, void* arg) {
-    // release: pairs with the acquire in Poll; g is off its stack
-    static_cast<ReadySource*>(arg)->waits_.store(g, std::memory_order_release);
-    return true;
+  void Wait() {
+    // Counted until it runs again: a poll that took it may not have queued it yet.
+    waiters_.fetch_add(1, std::memory_order_relaxed);
+    Park(WaitReason::kIoWait, Publish, this);
+    waiters_.fetch_sub(1, std::memory_order_relaxed);
   }
 
   void Poll(int64_t wait_ns, GList& ready) override {
@@ -40,9 +40,19 @@ class ReadySource : public IdleSource {
     word_.store(1, std::memory_order_release);
     base::FutexWake(word_, 1);
   }
-  bool HasWaiters() const override { return waits_.load(std::memory_order_relaxed) != nullptr; }
+  bool HasWaiters() const override { return waiters_.load(std::memory_order_relaxed) > 0; }
 
  private:
+  // A park's commit; `arg` is the source.
+  static bool Publish(G* g, void* arg) {
+    auto* source = static_cast<ReadySource*>(arg);
+    // release: pairs with the acquire in Poll; g is off its stack
+    source->waits_.store(g, std::memory_order_release);
+    source->Break();  // one may wait in Poll already, for longer than g wants to
+    return true;
+  }
+
+  std::atomic<int> waiters_{0};
   std::atomic<G*> waits_{nullptr};
   std::atomic<uint32_t> word_{0};
 };
@@ -56,7 +66,7 @@ TEST(TracePollTest, WhoAPollFoundIsToldAsReadiedByNobody) {
   TraceBuffer buffer(1000);
   const uint64_t me = GoroutineId(CurrentG());
   ASSERT_TRUE(StartTracing(buffer));
-  Park(WaitReason::kIoWait, ReadySource::Wait, &Source());
+  Source().Wait();
   StopTracing();
   std::vector<std::string> told;
   for (const TraceEvent& e : buffer.events()) {
@@ -74,7 +84,7 @@ TEST(TracePollTest, WhoAPollFoundIsToldAsReadiedByNobody) {
 
 TEST(TracePollTest, NothingIsToldOfAPollWhereNobodyIsTold) {
   TraceBuffer buffer(1000);
-  Park(WaitReason::kIoWait, ReadySource::Wait, &Source());
+  Source().Wait();
   ASSERT_TRUE(StartTracing(buffer));
   StopTracing();
   for (const TraceEvent& e : buffer.events()) EXPECT_NE(e.kind, TraceKind::kPoll);
