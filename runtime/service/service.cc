@@ -13,6 +13,7 @@
 #include "plimsoll/runtime/go.h"
 #include "plimsoll/runtime/net/listener.h"
 #include "plimsoll/runtime/service/health_routes.h"
+#include "plimsoll/runtime/service/memory_route.h"
 #include "plimsoll/runtime/service/signals.h"
 #include "plimsoll/runtime/time/sleep.h"
 
@@ -35,6 +36,7 @@ void RaiseDescriptorLimit() {
 
 Service::Service(ServiceOptions options) : options_(std::move(options)) {
   AddHealthRoutes(health_, router_);
+  AddMemoryRoute(router_);
 }
 
 int Service::Run() {

@@ -14,7 +14,9 @@
 //            since those who route to us learn of it late; then the port is closed, who got in and
 //            what was begun is answered, for at most `drain`; exit code 0. A second signal ends the
 //            process at once, unless it comes within 200 ms: signals.h.
-// Routes:    /startupz, /livez, /readyz are there; yours must not take their names.
+// Routes:    /startupz, /livez, /readyz and /debug/plimsoll/memory are there; yours must not take
+//            their names. The last one is for who operates the service: a proxy in front keeps
+//            others from /debug/.
 // Failure:   a port that is taken or refused is one line on stderr, and exit code 1.
 // Stderr:    "plimsoll: listening on 127.0.0.1:8080" once it does, and what happens at the end.
 #ifndef PLIMSOLL_RUNTIME_SERVICE_SERVICE_H_
