@@ -33,6 +33,7 @@
 #include "plimsoll/runtime/sched/procs.h"
 #include "plimsoll/runtime/sched/schedtrace.h"
 #include "plimsoll/runtime/sched/scheduler.h"
+#include "plimsoll/runtime/sched/stack_use.h"
 #include "plimsoll/runtime/uncaught.h"
 
 namespace plimsoll {
@@ -73,6 +74,12 @@ bool PreemptWanted(const base::DebugText& debug) {
 bool MigrateAlwaysWanted(const base::DebugText& debug) {
   constexpr std::string_view kWords[] = {"default", "always"};
   return debug.Choice("migrate", kWords) == 1;
+}
+
+// PLIMSOLL_DEBUG=stacktrim=off: whether memory of parked goroutines' stacks goes back.
+bool StackTrimWanted(const base::DebugText& debug) {
+  constexpr std::string_view kWords[] = {"on", "off"};
+  return debug.Choice("stacktrim", kWords) == 0;
 }
 
 // PLIMSOLL_PREEMPT_SIGNAL=N: by which signal; 0: the usual one.
@@ -242,11 +249,14 @@ void RunMain(int, char**, const EntryOps& entry, void* closure, const int* exit_
   sched::InstallCrashHandlers(TracebackLevelWanted());
   if (const int64_t ms = SchedTraceWanted(debug); ms > 0) sched::SetSchedTrace(ms);
   InstallUncaughtHandler();
+  const sched::RunOptions defaults;
+  if (debug.Flag("stackreport")) sched::KeepStackLedger();
   sched::Run({.procs = ProcsOf(limits),
               .spin_quota = SpinQuota(limits),
               .preempt = PreemptWanted(debug),
               .migrate_always = MigrateAlwaysWanted(debug),
               .preempt_signal = PreemptSignalWanted(),
+              .trim_parked_ns = StackTrimWanted(debug) ? defaults.trim_parked_ns : 0,
               .before_main = [] { sched::CallEachSecond(FollowLimits); },
               .on_thread_start = OnThreadStart},
              entry, closure, exit_code);

@@ -40,6 +40,8 @@ inline constexpr DebugKey kDebugKeys[] = {
     {"preempt", "on|off"},
     {"schedtrace", "MS"},
     {"seed", "N"},  // of tests in seeded mode
+    {"stackreport", "0|1"},
+    {"stacktrim", "on|off"},
     {"verify", "0|1"},
 };
 

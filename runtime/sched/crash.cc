@@ -14,6 +14,7 @@
 #include "plimsoll/alloc/base/raw_syscall.h"
 #include "plimsoll/runtime/sched/internal.h"
 #include "plimsoll/runtime/sched/sanitizer.h"
+#include "plimsoll/runtime/sched/stack_use.h"
 #include "plimsoll/runtime/sched/traceback.h"
 
 #ifdef PLIMSOLL_TSAN
@@ -238,7 +239,13 @@ void PrintGoroutines(Traceback& traceback, const M* m, const symbolize::Register
   base::RawLogText(text);
   Traceback traceback(traceback_level);
   PrintGoroutines(traceback, m, regs, /*others=*/true);
-  if (traceback_level != TracebackLevel::kNone) PrintRegisters(static_cast<ucontext_t*>(context));
+  if (traceback_level != TracebackLevel::kNone) {
+    if (s.number == SIGQUIT) {
+      const UnseenReads unseen;
+      PrintDeepestStacks();
+    }
+    PrintRegisters(static_cast<ucontext_t*>(context));
+  }
   EndProcess();
 }
 
@@ -254,6 +261,8 @@ void PrintGoroutines(Traceback& traceback, const M* m, const symbolize::Register
     FreezeOthers();
     traceback.Print(g, &regs);
     traceback.PrintAll(g);
+    PrintDeepestStacks();
+    PrintHowToGetMore(g);
   }
   EndProcess();
 }

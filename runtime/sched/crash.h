@@ -16,6 +16,8 @@
 //
 // and exit status 2, without a core; with GOTRACEBACK=crash, SIGABRT and a core.
 //
+// Stacks:    SIGQUIT and an overflow also show the goroutines whose stacks have been deepest, after
+//            all goroutines; an overflow how to get a bigger one.
 // Before us: a handler that the program installed before Main for one of these signals goes first,
 //            and if it returns the fault counts as mended; but an overflow is ours. SIGQUIT,
 //            SIGABRT and SIGILL are left to a program that handles them.

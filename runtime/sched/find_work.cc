@@ -185,7 +185,8 @@ template <bool kTold>
 __attribute__((noinline)) G* PickInMode(M* m, P* p, uint32_t mode) {
   const bool told = (mode & kTracing) != 0;
   if (told) TraceLeave(m);
-  mode &= ~uint32_t{kTracing};
+  if ((mode & kNoting) != 0) NoteIfEnds(m);
+  mode &= ~kPickedAsUsual;
   // Ending or stopping: g0 looks which.
   G* g = mode == 0 ? PickAsUsual<true>(m, p) : mode == kSeeded ? PickSeeded(m, p) : nullptr;
   if (told) TracePicked(m, g);
@@ -279,13 +280,13 @@ G* FindRunnable(M* m) {
 top:
   if (G* g = m->next_g) [[unlikely]] {
     m->next_g = nullptr;
-    if ((sched.mode.load(std::memory_order_relaxed) & ~uint32_t{kTracing}) == 0) return g;
+    if ((sched.mode.load(std::memory_order_relaxed) & ~kPickedAsUsual) == 0) return g;
     PutGlobal(g);
   }
   if (const uint32_t mode = sched.mode.load(std::memory_order_relaxed); mode != 0) [[unlikely]] {
     if ((mode & kFrozen) != 0) StayFrozen();
     if ((mode & kStopping) != 0) StopForWorld(m);
-    if ((mode & ~uint32_t{kTracing}) == kSeeded) return FindSeeded(m);
+    if ((mode & ~kPickedAsUsual) == kSeeded) return FindSeeded(m);
   }
   if (m->p == nullptr) {
     StopM(m);

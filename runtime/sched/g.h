@@ -88,6 +88,9 @@ struct alignas(64) G {
   bool is_attached = false;             // a foreign thread; `stack` is that thread's (attach.h)
   std::atomic<uint32_t> proxy_word{0};  // a proxy's futex: 1 once Ready
   bool is_proxy() const { return (wakes_slowly & kProxy) != 0; }
+  // How deep the stack had been when it was trimmed, in bytes, while the goroutine was trimmed_id.
+  uint64_t trimmed_id = 0;
+  uint64_t trimmed_depth = 0;
   void* tsan_fiber = nullptr;
   void* asan_fake_stack = nullptr;
   char label[32] = {};

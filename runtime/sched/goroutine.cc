@@ -145,6 +145,14 @@ bool ReapCommit(G* g, void*) {
   return true;
 }
 
+using NoteFn = void (*)(const G* g);
+constinit NoteFn note_end = nullptr;
+
+bool ReapNotedCommit(G* g, void*) {
+  note_end(g);
+  return ReapCommit(g, nullptr);
+}
+
 }  // namespace
 
 int64_t ReleaseIdleGs(int64_t now) {
@@ -247,6 +255,16 @@ int64_t LiveGoroutines() {
   uint64_t made = sched.spawned.load(std::memory_order_relaxed);
   for (int i = 0; i < n; ++i) made += sched.all_ps[i]->stat_spawns.load(std::memory_order_relaxed);
   return static_cast<int64_t>(made - reaped);
+}
+
+void NoteEnds(void (*note)(const G* g)) {
+  note_end = note;
+  sched.mode.fetch_or(kNoting, std::memory_order_relaxed);
+}
+
+void NoteIfEnds(M* m) {
+  if (m->g->status.load(std::memory_order_relaxed) == GStatus::kDead)
+    m->commit.fn = ReapNotedCommit;
 }
 
 void ExitGoroutine() {

@@ -22,7 +22,10 @@ enum Mode : uint32_t {
   kSeeded = 2,    // chooser.h: one thread, choices by a seed
   kStopping = 4,  // stop_world.h: no M may pick a goroutine. Written under mu
   kTracing = 8,   // trace.h: every pick is told. Written while the world is stopped
+  kNoting = 16,   // NoteEnds: every end is noted. Written before Run
 };
+// Those under which goroutines are picked as ever.
+inline constexpr uint32_t kPickedAsUsual = kTracing | kNoting;
 
 // Of Scheduler::started. Spawn compares with kStarted alone.
 enum Started : uint32_t { kNotStarted, kStarted, kStartedAndTraced, kForked };
@@ -148,6 +151,13 @@ int64_t LiveGoroutines();
 // little at a time. Returns when it wants to be called again, in ns: 0 at once, -1 not before
 // something runs.
 int64_t ReleaseIdleGs(int64_t now);
+
+// Calls note(g) for each goroutine that ends, off its stack, in its commit. Before Run. (The mode
+// says so to its last pick, which looks there anyway: an end that is not noted costs nothing. One
+// that ends locked to its thread makes no pick, and is not noted.)
+void NoteEnds(void (*note)(const G* g));
+// At a pick, in that mode: if the goroutine that picks ends, its commit shall note it.
+void NoteIfEnds(M* m);
 
 // Leaves the current goroutine for good. Its destructors have run.
 [[noreturn]] void ExitGoroutine();

@@ -12,6 +12,7 @@
 #include "plimsoll/runtime/sched/chooser.h"
 #include "plimsoll/runtime/sched/internal.h"
 #include "plimsoll/runtime/sched/preempt.h"
+#include "plimsoll/runtime/sched/stack_use.h"
 #include "plimsoll/runtime/sched/switch_to.h"
 #include "plimsoll/runtime/sched/timers.h"
 #include "plimsoll/runtime/sched/trace_hooks.h"
@@ -87,6 +88,7 @@ __attribute__((noinline, cold)) void CheckCanary(const G* g) {
   if (g->is_attached || sched.stacks.CanaryIntact(g->stack)) return;
   base::RawLog("runtime: goroutine stack exceeds ", g->stack.hi - g->stack.lo,
                "-byte limit (seen by its canary: no guard could be made for it)");
+  PrintHowToGetMore(g);
   base::Fatal("stack overflow");
 }
 

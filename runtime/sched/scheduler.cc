@@ -15,6 +15,8 @@
 #include "plimsoll/runtime/sched/chooser.h"
 #include "plimsoll/runtime/sched/internal.h"
 #include "plimsoll/runtime/sched/preempt.h"
+#include "plimsoll/runtime/sched/stack_use.h"
+#include "plimsoll/runtime/sched/trim.h"
 
 namespace plimsoll::sched {
 namespace {
@@ -127,6 +129,7 @@ void Run(const RunOptions& options, const internal::EntryOps& entry, void* closu
     sched.preempt_slices = options.preempt;
     const int signal = options.preempt_signal != 0 ? options.preempt_signal : SIGURG;
     if (InstallPreemptHandler(signal)) sched.preempt_signal = signal;
+    if (options.trim_parked_ns > 0) StartTrimming(options.trim_parked_ns);
     StartThreads(options.procs + (options.migrate_always ? options.procs : 0));
   }
 
@@ -139,6 +142,7 @@ void Run(const RunOptions& options, const internal::EntryOps& entry, void* closu
       CurrentG()->is_main = true;
       if (before != nullptr) before();
       entry->run(closure);
+      PrintStackLedger();
       ExitProcess(*exit_code);
     }
   };

@@ -35,10 +35,13 @@ struct RunOptions {
   // CPUs that the kernel gives, where there is a quota: looking for work takes at most a twentieth
   // of them, and of one or less nothing (DESIGN.md, "Spinning").
   double spin_quota = std::numeric_limits<double>::infinity();
-  bool preempt = true;              // false: time slices end at scheduling points alone
-  bool migrate_always = false;      // each parked goroutine goes on on another thread: for tests
-  int preempt_signal = 0;           // by which signal; 0: SIGURG
-  ByteCount main_stack = MiB(8);    // of the main goroutine
+  bool preempt = true;            // false: time slices end at scheduling points alone
+  bool migrate_always = false;    // each parked goroutine goes on on another thread: for tests
+  int preempt_signal = 0;         // by which signal; 0: SIGURG
+  ByteCount main_stack = MiB(8);  // of the main goroutine
+  // How long a goroutine is parked before the memory of its stack that it does not use goes back to
+  // the system (trim.h); 0: it never does.
+  int64_t trim_parked_ns = 60'000'000'000;
   void (*before_main)() = nullptr;  // called on the main goroutine's stack, first
   // All choices from `seed`, on one thread (chooser.h). Requires: procs == 1.
   bool seeded = false;

@@ -9,6 +9,7 @@
 #include "plimsoll/runtime/sched/schedtrace.h"
 #include "plimsoll/runtime/sched/thread_state.h"
 #include "plimsoll/runtime/sched/trace_hooks.h"
+#include "plimsoll/runtime/sched/trim.h"
 
 namespace plimsoll::sched {
 namespace {
@@ -257,12 +258,18 @@ void* Sysmon(void*) {
     const int procs = sched.procs.load(std::memory_order_relaxed);
     PrintSchedTraceIfDue(now);
     const int64_t release_ns = ReleaseIdleGs(now);
+    const int64_t trim_ns = LookForStacksToTrim(
+        now, /*idle=*/sched.idle_p_count.load(std::memory_order_relaxed) == procs);
+    bool nothing_ran = false;
     if (end == 0 && !SchedTracing() &&
         sched.idle_p_count.load(std::memory_order_seq_cst) == procs) {
       sched.sysmon_sleeps.store(1, std::memory_order_seq_cst);
+      const uint64_t taken = sched.ps_taken.load(std::memory_order_relaxed);
       // A P that was taken before it saw the word is seen here.
       if (sched.idle_p_count.load(std::memory_order_seq_cst) == procs) {
-        base::FutexWait(sched.sysmon_sleeps, 1, release_ns);
+        const bool release_first = trim_ns < 0 || (release_ns >= 0 && release_ns < trim_ns);
+        base::FutexWait(sched.sysmon_sleeps, 1, release_first ? release_ns : trim_ns);
+        nothing_ran = taken == sched.ps_taken.load(std::memory_order_seq_cst);
       }
       sched.sysmon_sleeps.store(0, std::memory_order_relaxed);
       now = NowNanos();
@@ -273,7 +280,8 @@ void* Sysmon(void*) {
 
     ChargeLockSpins(now, seen);
     bool did = WatchPs(now, seen, &soon);
-    if (now - last_second_ns >= 1'000'000'000) {
+    // Not where sysmon woke for memory alone: an idle process stays idle.
+    if (now - last_second_ns >= 1'000'000'000 && !nothing_ran) {
       last_second_ns = now;
       WakeHousekeeper();
     }

@@ -38,8 +38,13 @@ bool IsRuntimeFrame(std::string_view name) {
   return false;
 }
 
-// Of "plimsoll::internal::kEntryOps<X>::…", which runs the closure X and into which an optimizer
-// puts X's own call: X. Empty for any other name.
+// Uninstrumented: the stack of another goroutine.
+__attribute__((noinline, no_sanitize("address", "thread"))) uintptr_t LoadWord(const char* at) {
+  return *reinterpret_cast<const volatile uintptr_t*>(at);
+}
+
+}  // namespace
+
 std::string_view ClosureOf(std::string_view name) {
   static constexpr std::string_view kPrefixes[] = {"plimsoll::internal::kEntryOps<",
                                                    "plimsoll::Main<"};
@@ -53,13 +58,6 @@ std::string_view ClosureOf(std::string_view name) {
   }
   return {};
 }
-
-// Uninstrumented: the stack of another goroutine.
-__attribute__((noinline, no_sanitize("address", "thread"))) uintptr_t LoadWord(const char* at) {
-  return *reinterpret_cast<const volatile uintptr_t*>(at);
-}
-
-}  // namespace
 
 bool ParseTracebackLevel(std::string_view text, TracebackLevel* out) {
   static constexpr struct {

@@ -66,6 +66,10 @@ class Traceback {
 // The registers of a goroutine whose thread was stopped for a dump (crash.cc). False: none such.
 bool FrozenRegisters(const G* g, symbolize::Registers* out);
 
+// Of a function's name "plimsoll::internal::kEntryOps<X>::…", which runs the closure X and into
+// which an optimizer puts X's own call: X. Empty for any other name.
+std::string_view ClosureOf(std::string_view name);
+
 // The registers of a goroutine that does not run, from where its switch left them.
 symbolize::Registers SavedRegistersOf(const G* g);
 

@@ -54,6 +54,12 @@ __attribute__((noinline)) int Recurse(int n) {
   return n == -1 ? 0 : Recurse(n + 1) + room[n % 200];
 }
 
+__attribute__((noinline)) int UseStack(int kib) {
+  volatile char room[1024];
+  room[0] = static_cast<char>(kib);
+  return kib == 0 ? 0 : UseStack(kib - 1) + room[0];
+}
+
 std::atomic<long> spins[2];
 
 __attribute__((noinline)) void Spin(std::atomic<long>* count) {
@@ -219,6 +225,20 @@ void Run(const std::string& what) {
     Go([] { Spin(&spins[0]); });
     plimsoll::Sleep(absl::Milliseconds(120));
     _exit(0);
+  } else if (what == "stacks") {
+    for (int i = 0; i < 10; ++i) {
+      Channel<int> ended;
+      Go(
+          [ended] {
+            UseStack(100);
+            ended.Close();
+          },
+          {.label = "deep"});
+      (void)ended.Recv();
+      // It has closed the channel, and ends.
+      while (plimsoll::NumGoroutine() > 2) plimsoll::Yield();
+    }
+    return;
   } else if (what == "wedged") {
     // Both Ps are taken by goroutines that hold locks which a dump must not want.
     Go([] {

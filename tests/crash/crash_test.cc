@@ -102,6 +102,18 @@ TEST_F(FaultTest, AnOverflowNamesItsGoroutineAndShowsBothEndsOfItsStack) {
                   "created by (anonymous namespace)::Run in goroutine 1\n\t@\n"))
       << Last(e.text, 2000);
   EXPECT_TRUE(Has(e, "{\"label\": \"waiter\"}:\n")) << Last(e.text, 2000);
+  // All of its pages were touched; main's stack and the waiter's come after it.
+  EXPECT_TRUE(std::regex_search(
+      e.text,
+      std::regex("\nstacks, the deepest first, to a page of [0-9]+ bytes:\n"
+                 "\tgoroutine [0-9]+: 240 KiB of 240 KiB \\{\"label\": \"recurse\"\\}\n"
+                 "(\tgoroutine [0-9]+: [0-9]+ KiB of [0-9]+ KiB.*\n)*"
+                 "\tgoroutine [0-9]+: [0-9]+ KiB of 240 KiB \\{\"label\": \"waiter\"\\}\n")))
+      << Last(e.text, 2000);
+  EXPECT_TRUE(e.text.ends_with(
+      "\n\nruntime: Go(f, {.stack = plimsoll::KiB(512)}) gives it twice as much; "
+      "plimsoll::StackHighWater() and PLIMSOLL_DEBUG=stackreport=1 tell how deep stacks get\n"))
+      << Last(e.text, 2000);
 }
 
 TEST_F(FaultTest, AFaultInTheFirstPageIsANilPointersPanic) {
@@ -278,6 +290,13 @@ TEST(QuitTest, ShowsParkedAndRunningGoroutinesWithFramesAndRegisters) {
             2)
       << e.text;
   EXPECT_EQ(Count(e, "(anonymous namespace)::Spin(...)\n"), 2) << e.text;
+  EXPECT_TRUE(std::regex_search(
+      e.text,
+      std::regex(
+          "\n\nstacks, the deepest first, to a page of [0-9]+ bytes:\n"
+          "(\tgoroutine [0-9]+: [0-9]+ KiB of [0-9]+ KiB( \\{\"label\": \"[a-z]+\"\\})?\n){5}"
+          "\tall 5 together: [0-9]+ KiB of [0-9]+ KiB\n\n")))
+      << e.text;
   EXPECT_TRUE(Has(e, "\nrip    0xN\n") || Has(e, "\npc     0xN\n")) << e.text;
 }
 
@@ -336,6 +355,37 @@ TEST(QuitTest, TellsGosWordsForEachReasonToWait) {
     ++compared;
   }
   EXPECT_EQ(compared, 14) << e.text;
+}
+
+TEST(StackReportTest, TellsEveryKindThatRanWhenMainReturns) {
+  const Ending e = EndingOf("stacks", "PLIMSOLL_DEBUG=stackreport=1");
+  EXPECT_EQ(e.status, 0);
+  EXPECT_TRUE(std::regex_match(
+      e.text,
+      std::regex("plimsoll: stackreport: what ran, the deepest first, to a page of [0-9]+ bytes:\n"
+                 "(plimsoll: stackreport: [0-9]+ KiB of [0-9]+ KiB, [0-9]+ goroutines?: .*\n)+")))
+      << e.text;
+  // Sanitizers' frames are bigger; the stack is as big as it is.
+  EXPECT_TRUE(std::regex_search(
+      e.text, std::regex("stackreport: (1[0-9]|2[0-4])[0-9] KiB of 240 KiB, 10 goroutines: "
+                         "\\(anonymous namespace\\)::Run::\\{lambda#[0-9]+\\}::operator\\(\\) "
+                         "\\{\"label\": \"deep\"\\}\n")))
+      << e.text;
+  EXPECT_TRUE(std::regex_search(
+      e.text, std::regex("stackreport: [0-9]+ KiB of 240 KiB, 1 goroutine: "
+                         "\\(anonymous namespace\\)::Run::\\{lambda#1\\}::operator\\(\\) "
+                         "\\{\"label\": \"waiter\"\\}\n")))
+      << "one that lives";
+  EXPECT_TRUE(std::regex_search(e.text, std::regex("KiB of [0-9]+ KiB, 1 goroutine: main\n")))
+      << e.text;
+  EXPECT_EQ(EndingOf("stacks").text, "") << "without the key";
+}
+
+TEST(StackTrimTest, AValueThatIsNoneIsTold) {
+  const Ending e = EndingOf("stacks", "PLIMSOLL_DEBUG=stacktrim=never");
+  EXPECT_EQ(e.status, 0);
+  EXPECT_EQ(e.text,
+            "plimsoll: PLIMSOLL_DEBUG: stacktrim=\"never\" is not one of on, off; on is taken\n");
 }
 
 TEST(SchedTraceTest, WritesGosLineAtItsInterval) {
