@@ -87,7 +87,7 @@ M* TakeM() {
   if (!sched.stacks.Allocate(stack::kDefaultStack, &slot)) NoMemory(errno);
   M* m = NewM();
   if (m == nullptr) NoMemory(errno);
-  G* g = ::new (GOfStack(slot)) G;
+  G* g = SanitizerMadeInView([&] { return ::new (GOfStack(slot)) G; });
   g->is_attached = true;
   m->attached_g = g;
   G& g0 = m->g0;

@@ -33,9 +33,11 @@ constexpr uint64_t kIdBatch = 16;
 G* NewG(ByteCount stack_size) {
   stack::Stack s;
   if (!sched.stacks.Allocate(stack_size, &s)) return nullptr;
-  G* g = ::new (GOfStack(s)) G;
-  g->stack = s;
-  return g;
+  return SanitizerMadeInView([&] {
+    G* g = ::new (GOfStack(s)) G;
+    g->stack = s;
+    return g;
+  });
 }
 
 // A batch of dead goroutines is a chain of up to kBatch by `link`; the first of it holds the number

@@ -29,9 +29,27 @@
 #endif
 #ifdef PLIMSOLL_TSAN
 #include <sanitizer/tsan_interface.h>
+// Source: compiler-rt's tsan/rtl/tsan_interface_ann.cpp; no header of it declares them.
+extern "C" void AnnotateIgnoreWritesBegin(const char* file, int line);
+extern "C" void AnnotateIgnoreWritesEnd(const char* file, int line);
 #endif
 
 namespace plimsoll::sched {
+
+// Round the construction of a G. A foreign thread may make one while the world is stopped
+// and somebody walks over all slots. The walk looks at its status first, and reads kIdle before the
+// construction as well as after it: a slot is zeroes, or holds a G that is dead or idle.
+template <typename Make>
+G* SanitizerMadeInView(Make&& make) {
+#ifdef PLIMSOLL_TSAN
+  AnnotateIgnoreWritesBegin(__FILE__, __LINE__);
+#endif
+  G* g = make();
+#ifdef PLIMSOLL_TSAN
+  AnnotateIgnoreWritesEnd(__FILE__, __LINE__);
+#endif
+  return g;
+}
 
 // Before the first run of a goroutine on a fresh or used stack.
 inline void SanitizerNewG([[maybe_unused]] G* g) {
