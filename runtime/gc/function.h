@@ -57,7 +57,8 @@ struct FunctionTargetOf : FunctionTarget<R, Args...> {
     }
   }
   template <typename G>
-  explicit FunctionTargetOf(G&& g) : FunctionTarget<R, Args...>{&Call}, f(std::forward<G>(g)) {}
+  FunctionTargetOf(std::in_place_t, G&& g)
+      : FunctionTarget<R, Args...>{&Call}, f(std::forward<G>(g)) {}
 
   F f;
 };
@@ -139,7 +140,7 @@ class function<R(Args...)> {
     constexpr size_t kBytes = internal::kWordsOf<T> * internal::kWord;
     void* memory = internal::Allocate(internal::closure_slots[internal::ClassOrLarge(kBytes)],
                                       internal::kClosureLayout, kBytes);
-    return ::new (memory) T(std::forward<F>(f));
+    return ::new (memory) T(std::in_place, std::forward<F>(f));
   }
 
   Ptr<const Target> target_;
