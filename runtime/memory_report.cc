@@ -25,6 +25,12 @@
 // What the linker says of the program's data that has no file behind it.
 extern "C" char __bss_start, _end;
 
+#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 33)
+// Weak: in a static program a reference would bring the C library's malloc beside the one that was
+// linked.
+extern "C" struct mallinfo2 mallinfo2() noexcept __attribute__((weak));
+#endif
+
 namespace plimsoll {
 namespace {
 
@@ -83,11 +89,12 @@ std::pair<uint64_t, std::string_view> MallocTold() {
   }
   if (base::kAsan || base::kTsan) return {0, "a sanitizer's: it does not tell"};
 #if defined(__GLIBC__) && __GLIBC_PREREQ(2, 33)
-  const struct mallinfo2 info = mallinfo2();
-  return {info.arena + info.hblkhd, "the C library's mallinfo2"};
-#else
-  return {0, "this malloc does not tell; here: what it has by brk"};
+  if (&mallinfo2 != nullptr) {
+    const struct mallinfo2 info = mallinfo2();
+    return {info.arena + info.hblkhd, "the C library's mallinfo2"};
+  }
 #endif
+  return {0, "this malloc does not tell; here: what it has by brk"};
 }
 
 bool InStackSlab(uintptr_t address) {
