@@ -153,10 +153,18 @@ class GoWorld final : public gc::World {
   }
 
   void Sweep() override {
-    // Without one, allocation sweeps what it needs, and the next cycle the rest.
-    (void)TryGo([] {
-      while (alloc::SweepSome(64)) sched::Yield();
-    });
+    // Without one, allocation sweeps what it needs, and the next cycle the rest. One at a time: one
+    // that has not had its turn yet sweeps what later cycles leave, too.
+    static std::atomic<bool> sweeping{false};
+    if (!sweeping.exchange(true, std::memory_order_seq_cst) && !TryGo([] {
+          do {
+            while (alloc::SweepSome(64)) sched::Yield();
+            sweeping.store(false, std::memory_order_seq_cst);
+            // A cycle that ended in between found one sweeping.
+          } while (alloc::SweepSome(64) && !sweeping.exchange(true, std::memory_order_seq_cst));
+        })) {
+      sweeping.store(false, std::memory_order_seq_cst);
+    }
     // On a goroutine of its own: what a Pool destroys has destructors of the program's, which may
     // wait. One round at a time.
     static std::atomic<bool> ageing{false};

@@ -85,6 +85,8 @@ struct Collector {
   internal::Crew crew;
   std::atomic<Phase> phase{Phase::kOff};  // changed in a stopped world
   std::atomic<bool> ending{false};        // who holds it ends the mark
+  std::atomic<int> background{0};         // goroutines in MarkInBackground, or begun for it
+  std::atomic<bool> cleanups_due{false};  // a goroutine was begun for them and runs none yet
   Beside mark;
   std::atomic<uint64_t> room{0};              // bytes from the last mark to the goal
   std::atomic<uint64_t> allocated_beside{0};  // bytes, while the last mark went on
@@ -377,13 +379,22 @@ void Tell(World& world, Pressure pressure) {
   }
 }
 
+void RunCleanups() {
+  // Before it looks what there is: who queues more from now on begins another.
+  gc.cleanups_due.store(false, std::memory_order_seq_cst);
+  internal::RunQueued();
+}
+
 void EndCycle(World& world, uint64_t number, bool forced) {
   if (forced) gc.forced.fetch_add(1, std::memory_order_relaxed);
   gc.ended.store(number, std::memory_order_release);
   gc.running.store(false, std::memory_order_release);  // pairs with TryBegin()
   // Also where those that a cycle before left are not done: one of them may block for long. Without
   // a goroutine the next cycle tries again.
-  if (internal::HasQueued()) (void)world.BeginCleanups(&internal::RunQueued);
+  if (internal::HasQueued() && !gc.cleanups_due.exchange(true, std::memory_order_acq_rel) &&
+      !world.BeginCleanups(&RunCleanups)) {
+    gc.cleanups_due.store(false, std::memory_order_release);
+  }
   Tell(world, gc.pressure.load(std::memory_order_relaxed));
   world.Sweep();
 }
@@ -455,10 +466,19 @@ void TakeRoots(Cycle& cycle) {
 
 bool TryEndMark();
 
-// A goroutine that marks for the collector, until the mark is over.
-void MarkInBackground() {
-  World& world = TheWorld();
-  const uint64_t number = gc.begun.load(std::memory_order_acquire);
+// Counts one more of those that mark in the background, if there may be one more.
+bool JoinMarkers(World& world) {
+  constexpr int kMost = 8;
+  const int wanted = gc.markers > 0 ? gc.markers : std::min(world.Procs(), kMost);
+  // seq_cst: see MarkInBackground
+  int n = gc.background.load(std::memory_order_seq_cst);
+  while (n < wanted) {
+    if (gc.background.compare_exchange_weak(n, n + 1, std::memory_order_seq_cst)) return true;
+  }
+  return false;
+}
+
+void MarkUntilOver(World& world, uint64_t number) {
   const auto over = [number] { return gc.ended.load(std::memory_order_acquire) >= number; };
   while (!over()) {
     if (gc.phase.load(std::memory_order_acquire) != Phase::kMarking) {
@@ -478,11 +498,26 @@ void MarkInBackground() {
   }
 }
 
+// A goroutine that marks for the collector, until the mark is over. One that came to run late
+// serves the mark that it finds: where cycles follow each other faster than goroutines get their
+// turn there are never more than JoinMarkers lets in.
+void MarkInBackground() {
+  World& world = TheWorld();
+  uint64_t number;
+  do {
+    number = gc.begun.load(std::memory_order_seq_cst);
+    MarkUntilOver(world, number);
+    gc.background.fetch_sub(1, std::memory_order_seq_cst);
+    // The next cycle has begun: it counted on this one, or begins another. seq_cst: it raises
+    // `begun` and reads `background`, we write `background` and read `begun`.
+  } while (gc.begun.load(std::memory_order_seq_cst) != number && JoinMarkers(world));
+}
+
 // Requires: this goroutine has set gc.running.
 void BeginBeside(bool forced) {
   World& world = TheWorld();
   Beside& mark = gc.mark;
-  const uint64_t number = gc.begun.fetch_add(1, std::memory_order_acq_rel) + 1;
+  const uint64_t number = gc.begun.fetch_add(1, std::memory_order_seq_cst) + 1;
   Prepare(world);
   const int64_t t0 = world.NowNanos();
   world.Stop();
@@ -509,11 +544,13 @@ void BeginBeside(bool forced) {
   CountPause(t0, t1, t2);
   gc.phase.store(Phase::kMarking, std::memory_order_release);
   world.Start();
-  constexpr int kMost = 8;
-  const int wanted = gc.markers > 0 ? gc.markers : std::min(world.Procs(), kMost);
-  int begun = 0;
-  while (begun < wanted && world.Begin(&MarkInBackground)) ++begun;
-  if (begun == 0) MarkInBackground();
+  while (JoinMarkers(world)) {
+    if (world.Begin(&MarkInBackground)) continue;
+    // No memory for a goroutine: this one marks, unless others do.
+    if (gc.background.load(std::memory_order_seq_cst) == 1) return MarkInBackground();
+    gc.background.fetch_sub(1, std::memory_order_seq_cst);
+    return;
+  }
 }
 
 // In the stopped world of an end: true when everything is marked.

@@ -621,6 +621,27 @@ TEST_F(PreemptTest, TheWorldStopsThoughALoopMakesNoCall) {
   EXPECT_EQ(result.load(), seen.secret);
 }
 
+TEST_F(PreemptTest, OneThatStopsTheWorldAgainAndAgainHasASliceToo) {
+  SetProcs({.procs = 1});
+  std::atomic<bool> stop{false};
+  std::atomic<bool> done{false};
+  Go([&] {
+    while (!stop.load(std::memory_order_relaxed)) {
+      StopTheWorld();
+      for (const int64_t end = NowNanos() + 500'000; NowNanos() < end;) {
+      }
+      StartTheWorld();
+    }
+    done.store(true);
+  });
+  for (int i = 0; i < 5; ++i) {
+    WakeClaim claim;
+    ParkUntil(WaitReason::kSleep, NowNanos() + 1'000'000, claim, nullptr, nullptr);
+  }
+  stop.store(true);
+  while (!done.load()) Yield();
+}
+
 TEST_F(PreemptTest, TheUsersActionForTheSignalIsStillCalled) {
   ASSERT_TRUE(users_handler);
   const int before = users_signals.load();

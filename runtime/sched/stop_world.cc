@@ -222,7 +222,11 @@ void StartTheWorld() {
   // One that looks at all queues, and takes the poller's place where nobody has it.
   WakeIfIdle();
   turn.Give();
-  if (m != nullptr) EndRegion(m, m->no_preempt - 1);
+  if (m == nullptr) return;
+  // The slice ended within the stop, when nobody could ask.
+  if (own->preempt.load(std::memory_order_relaxed))
+    m->attention.store(1, std::memory_order_relaxed);
+  EndRegion(m, m->no_preempt - 1);
 }
 
 WorldStats GetWorldStats() {

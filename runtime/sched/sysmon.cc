@@ -137,8 +137,9 @@ bool WatchPs(int64_t now, Seen* seen, int64_t* soon) {
     P* p = sched.all_ps[i];
     Seen& s = seen[i];
     const PStatus status = p->status.load(std::memory_order_acquire);
-    // A goroutine that goes from one short blocking call to the next has a slice as well.
-    if (status == PStatus::kRunning || status == PStatus::kSyscall) {
+    // A goroutine that goes from one short blocking call to the next has a slice as well, and so
+    // has one that stops the world again and again: most looks may fall into a stop.
+    if (status == PStatus::kRunning || status == PStatus::kSyscall || status == PStatus::kStopped) {
       const uint32_t tick = p->schedtick.load(std::memory_order_relaxed);
       if (tick != s.schedtick || s.slice_since_ns == 0) {
         const bool goes_fast = tick - s.schedtick >= kManySlices && s.look_pause_ns != 0;
@@ -224,7 +225,7 @@ bool WatchPs(int64_t now, Seen* seen, int64_t* soon) {
         HandOffP(p);
       }
     } else {
-      s.slice_since_ns = 0;
+      if (status != PStatus::kStopped) s.slice_since_ns = 0;
       s.queued = false;
     }
   }

@@ -8,6 +8,8 @@
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "plimsoll/runtime/gc/collector.h"
+#include "plimsoll/runtime/gc/make.h"
+#include "plimsoll/runtime/gc/root.h"
 #include "plimsoll/runtime/gc_world.h"
 #include "plimsoll/runtime/go.h"
 #include "plimsoll/runtime/sched/procs.h"
@@ -47,6 +49,38 @@ TEST_F(GoProcTest, TwoThatWriteInALoopLetASleeperWakeAtOneP) {
   stop.store(true);
   writers.Wait();
   close(null);
+}
+
+// GCFairness2: who allocates in loops, with a collection always due, does not keep others from
+// running.
+TEST_F(GoProcTest, ThreeThatAllocateInALoopLetASleeperWakeAtOneP) {
+  const int gogc = gc::SetGoGc(1);
+  constexpr int kAllocators = 3;
+  std::atomic<bool> stop{false};
+  std::atomic<int64_t> counts[kAllocators] = {};
+  WaitGroup allocators;
+  allocators.Add(kAllocators);
+  for (int i = 0; i < kAllocators; ++i) {
+    Go([&, i] {
+      gc::Root<char> sink;
+      while (!stop.load(std::memory_order_relaxed)) {
+        sink = gc::make_noscan<char>(1024);
+        counts[i].fetch_add(1, std::memory_order_relaxed);
+      }
+      allocators.Done();
+    });
+  }
+  Sleep(absl::Milliseconds(30));
+  const auto each_ran = [&] {
+    for (const auto& count : counts) {
+      if (count.load() == 0) return false;
+    }
+    return true;
+  };
+  while (!each_ran()) Sleep(absl::Milliseconds(30));
+  stop.store(true);
+  allocators.Wait();
+  gc::SetGoGc(gogc);
 }
 
 }  // namespace
