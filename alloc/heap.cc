@@ -82,7 +82,7 @@ void Heap::SetMemoryLimit(ByteCount limit) { core.pages.SetLimit(limit.value());
 
 Heap::StepResult Heap::Step(int64_t now_ns) {
   alloc::SlowPath hold;
-  core.ReadIdleCachesMail();
+  const uint64_t taken = core.TakeFromCaches(/*all=*/false);
   core.ReadOrphansMail();
   const alloc::PageStats s = core.pages.Stats();
   const uint64_t wanted = scavenger.Plan(now_ns, s.in_use, s.idle, core.pages.limit());
@@ -95,13 +95,14 @@ Heap::StepResult Heap::Step(int64_t now_ns) {
   }
   const bool over =
       core.pages.limit() != UINT64_MAX && s.in_use + s.idle > core.pages.limit() / 10 * 9;
-  return {ByteCount(released), s.idle - released <= alloc::Scavenger::Keep(s.in_use) && !over};
+  return {ByteCount(released),
+          taken == 0 && s.idle - released <= alloc::Scavenger::Keep(s.in_use) && !over};
 }
 
 ByteCount Heap::ReleaseAll() {
   alloc::SlowPath hold;
   if (alloc::MCache* cache = alloc::EnsureCache()) cache->Trim();
-  core.ReadIdleCachesMail();
+  core.TakeFromCaches(/*all=*/true);
   core.ReadOrphansMail();
   return ByteCount(core.pages.Release(UINT64_MAX));
 }

@@ -6,7 +6,8 @@
 //                                 |
 //                              MHeap                 pages      ->   PageSource
 //
-// Order of locks: caches_mu, an MCentral's, MHeap's. Nothing is called out of the floor under them.
+// Order of locks: taking_mu, caches_mu, an MCache's, an MCentral's, MHeap's. Nothing is called out
+// of the floor under them.
 #ifndef PLIMSOLL_ALLOC_HEAP_CORE_H_
 #define PLIMSOLL_ALLOC_HEAP_CORE_H_
 
@@ -56,8 +57,18 @@ struct HeapCore {
   // Takes in what others have freed of orphans' objects.
   void ReadOrphansMail();
 
-  // The same for caches that nobody uses: a free that raced with a retirement left word there.
-  void ReadIdleCachesMail();
+  // Takes back what caches hold of which nothing is in use, whoever owns them and however long that
+  // thread has been blocked. `all`: from every cache, and all empty spans; else about every 100 ms,
+  // from each cache the less often the longer there was nothing to take, and empty spans from those
+  // not used for about a second. Mail that came too late to a cache without a user goes on.
+  // Returns bytes.
+  uint64_t TakeFromCaches(bool all);
+
+  // Set when a good deal was freed that its owner may not hear of for long.
+  std::atomic<bool> much_sent{false};
+
+  // Held while spans are taken from caches: there is one taker, and none during a fork.
+  base::SpinLock taking_mu;
 
   void ShareEmptyBytes() ABSL_EXCLUSIVE_LOCKS_REQUIRED(caches_mu);
 

@@ -296,7 +296,7 @@ bool FreeSlow(void* p) {
   if (p == nullptr) return false;
   SlowPath hold;
   const auto address = reinterpret_cast<uintptr_t>(p);
-  if (current_cache->TryFreeRemote(address)) return false;
+  if (current_cache->TryFreeRemote(address)) return current_cache->NothingPending();
   if (watch.debugging) [[unlikely]] {
     DebugFree("free", p);
   } else {
@@ -397,8 +397,11 @@ void HeapWatch::Ready() {
   while (state_.load(std::memory_order_acquire) != kReady) base::CpuRelax();
 }
 
+// Not the locks of caches: each is its owner's, and of those that the child goes on with the
+// forking thread's and the shared one are free.
 void LockAllForFork() ABSL_NO_THREAD_SAFETY_ANALYSIS {
   shared_mu.lock();
+  core.taking_mu.lock();
   core.caches_mu.lock();
   core.cache_storage.pool().LockForFork();
   for (MCentral& central : core.central) central.LockForFork();
@@ -416,6 +419,7 @@ void UnlockAllAfterFork() ABSL_NO_THREAD_SAFETY_ANALYSIS {
   for (MCentral& central : core.central) central.UnlockForFork();
   core.cache_storage.pool().UnlockForFork();
   core.caches_mu.unlock();
+  core.taking_mu.unlock();
   shared_mu.unlock();
 }
 

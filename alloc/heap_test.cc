@@ -5,11 +5,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstring>
+#include <mutex>
 #include <random>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "plimsoll/alloc/base/check.h"
@@ -313,6 +316,97 @@ TEST(HeapTest, StepReturnsASpikeWithinTenSeconds) {
   for (int64_t now = 0; now <= 10'000'000'000; now += 100'000'000) Heap::Step(now);
   const HeapStats s = Heap::Stats();
   EXPECT_LE(s.in_spans.value() + s.idle.value(), s.live.value() * 5 / 4 + MiB(16).value());
+}
+
+// Threads allocate, hand over what they got, and do nothing more until the test ends.
+TEST(HeapTest, WhatBlockedThreadsAllocatedGoesBackWithinTenSecondsOfItsFree) {
+  constexpr int kThreads = 3;
+  int64_t now = int64_t{2'000'000'000'000};
+  for (const size_t size : {16, 64, 1000, 20'000}) {
+    SCOPED_TRACE(size);
+    const uint64_t live = Heap::Stats().live.value();
+    const size_t count = MiB(12).value() / size;
+    std::vector<std::vector<void*>> objects(kThreads);
+    std::atomic<int> ready{0};
+    std::atomic<bool> stop{false};
+    std::vector<std::thread> owners;
+    for (std::vector<void*>& mine : objects) {
+      owners.emplace_back([&, count, size] {
+        for (size_t i = 0; i < count; ++i) mine.push_back(Heap::Allocate(size));
+        // Some of it comes back by the owner itself.
+        for (size_t i = 0; i < count; i += 5) Heap::Free(std::exchange(mine[i], nullptr));
+        ready.fetch_add(1);
+        ready.notify_all();
+        stop.wait(false);
+      });
+    }
+    for (int seen = 0; seen < kThreads; seen = ready.load()) ready.wait(seen);
+    EXPECT_GE(Heap::Stats().live.value(), live + MiB(25).value());
+    for (const std::vector<void*>& theirs : objects) {
+      for (void* p : theirs) Heap::Free(p);
+    }
+    for (const int64_t end = now + 10'000'000'000; now < end; now += 100'000'000) Heap::Step(now);
+    const HeapStats s = Heap::Stats();
+    EXPECT_LE(s.in_spans.value() + s.idle.value(), live * 5 / 4 + MiB(16).value());
+    stop = true;
+    stop.notify_all();
+    for (std::thread& owner : owners) owner.join();
+  }
+}
+
+// Each fills objects with what tells them apart; the next thread looks at them and frees them.
+TEST(HeapTest, SpansAreTakenFromOwnersThatGoOn) {
+  constexpr int kThreads = 3;
+  constexpr int kBatches = base::kTsan || base::kAsan ? 60 : 400;
+  struct Box {
+    std::mutex mu;
+    std::vector<std::pair<unsigned char*, size_t>> objects;
+  };
+  std::array<Box, kThreads> boxes;
+  std::atomic<int> running{kThreads};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      std::mt19937 random(t);
+      for (int batch = 0; batch < kBatches; ++batch) {
+        const size_t size = size_t{16} << random() % 10;
+        std::vector<std::pair<unsigned char*, size_t>> made;
+        for (size_t i = 0; i < 40'000 / size + 20; ++i) {
+          auto* p = static_cast<unsigned char*>(Heap::Allocate(size));
+          std::memset(p, t * 50 + 1, size);
+          made.emplace_back(p, size);
+        }
+        for (size_t i = 0; i < made.size(); i += 7) {
+          Heap::Free(made[i].first);
+          made[i].first = nullptr;
+        }
+        std::vector<std::pair<unsigned char*, size_t>> got;
+        {
+          const std::scoped_lock hold(boxes[t].mu);
+          got.swap(boxes[t].objects);
+        }
+        {
+          Box& next = boxes[(t + 1) % kThreads];
+          const std::scoped_lock hold(next.mu);
+          next.objects.insert(next.objects.end(), made.begin(), made.end());
+        }
+        const int from = (t + kThreads - 1) % kThreads;
+        for (const auto& [p, bytes] : got) {
+          if (p == nullptr) continue;
+          for (size_t k = 0; k < bytes; ++k) {
+            PLIMSOLL_CHECK(p[k] == from * 50 + 1, "an object in use was given back");
+          }
+          Heap::Free(p);
+        }
+      }
+      running.fetch_sub(1);
+    });
+  }
+  while (running.load() > 0) Heap::ReleaseAll();
+  for (std::thread& thread : threads) thread.join();
+  for (Box& box : boxes) {
+    for (const auto& [p, bytes] : box.objects) Heap::Free(p);
+  }
 }
 
 TEST(HeapTest, MemoryThatStaysInUseGetsHugePages) {

@@ -23,6 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <bit>
 #include <new>
@@ -71,17 +72,27 @@ int64_t NowNs() {
   return t.tv_sec * int64_t{1'000'000'000} + t.tv_nsec;
 }
 
+// Whether there is work for it: more than `left` is idle, or was freed and its owner may not hear
+// of it.
+bool HasWork(uint64_t left) {
+  return core.pages.IdleBytes() > left || (core.much_sent.load(std::memory_order_seq_cst) &&
+                                           core.pages.HeldBytes() >= kWorthAThread);
+}
+
 void* Background(void*) {
   constexpr int64_t kStepNs = 100'000'000;
   std::atomic<uint32_t> nobody{0};
   int idle_steps = 0;
+  uint64_t left = kWorthAThread;
   for (;;) {
-    while (background.load(std::memory_order_seq_cst) == kAsleep) {
+    while (background.load(std::memory_order_seq_cst) == kAsleep && !HasWork(left)) {
       plimsoll::base::FutexWait(background, kAsleep);
     }
+    background.store(kStepping, std::memory_order_relaxed);
     // A minute without work, and it sleeps until somebody frees a lot.
     if (Heap::Step(NowNs()).idle) {
       if (++idle_steps > 600) {
+        left = std::max(kWorthAThread, core.pages.IdleBytes());
         background.store(kAsleep, std::memory_order_seq_cst);
         idle_steps = 0;
       }
@@ -123,10 +134,12 @@ void* Background(void*) {
 }
 
 [[gnu::noinline]] void WakeBackground() {
-  uint32_t state = background.load(std::memory_order_relaxed);
+  // seq_cst: pairs with the store in Background(). Of "set what it looks at, then see it asleep"
+  // and "say that it sleeps, then look" one must see the other.
+  uint32_t state = background.load(std::memory_order_seq_cst);
   if (state == kNoThread) {
-    if (__libc_single_threaded) MakeBackground();
-  } else if (state == kAsleep &&
+    if (__libc_single_threaded && core.pages.IdleBytes() >= kWorthAThread) MakeBackground();
+  } else if (state == kAsleep && core.pages.HeldBytes() >= kWorthAThread &&
              background.compare_exchange_strong(state, kStepping, std::memory_order_seq_cst)) {
     plimsoll::base::FutexWake(background, 1);
   }
@@ -140,9 +153,11 @@ void* Background(void*) {
     MakeBackground();
 }
 
-// After memory was freed: sees to it that somebody gives it back. libc's locks may be held.
+// After memory was freed: sees to it that somebody gives it back, or takes it from an owner who
+// does not come by. libc's locks may be held.
 [[gnu::always_inline]] inline void KeepBackground() {
-  if (core.pages.IdleBytes() >= kWorthAThread) [[unlikely]]
+  if (core.pages.IdleBytes() >= kWorthAThread || core.much_sent.load(std::memory_order_relaxed))
+      [[unlikely]]
     WakeBackground();
 }
 

@@ -17,6 +17,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <exception>
 #include <new>
 #include <string>
@@ -373,6 +374,33 @@ TEST_F(MallocDeathTest, AThreadGivesMemoryBackWhereMuchWasHeld) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   EXPECT_EXIT(CountThreads(false), testing::ExitedWithCode(0), "");
   EXPECT_EXIT(CountThreads(true), testing::ExitedWithCode(0), "");
+}
+
+// The thread sleeps when the frees begin: it must hear of them though no page is idle.
+TEST_F(MallocTest, WhatABlockedThreadAllocatedGoesBackWhenOthersFreedIt) {
+  constexpr size_t kCount = 60'000;
+  constexpr size_t kSize = 1000;
+  std::vector<void*> objects;
+  std::atomic<int> turn{0};
+  std::thread owner([&] {
+    for (size_t i = 0; i < kCount; ++i) objects.push_back(memset(malloc(kSize), 1, kSize));
+    turn = 1;
+    turn.notify_all();
+    turn.wait(1);
+  });
+  turn.wait(0);
+  const uint64_t held = ResidentBytes();
+  for (void* p : objects) free(p);
+  // About seven seconds. A minute stands for never.
+  const auto give_up = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+  while (ResidentBytes() > held - kCount * kSize * 3 / 4 &&
+         std::chrono::steady_clock::now() < give_up) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  EXPECT_LE(ResidentBytes(), held - kCount * kSize * 3 / 4);
+  turn = 2;
+  turn.notify_all();
+  owner.join();
 }
 
 TEST_F(MallocDeathTest, AProgramMayForbidTheThread) {

@@ -90,21 +90,21 @@ void MCache::Install(size_t size_class, Span* span) {
 }
 
 SpanList& MCache::ListOf(const Span* span) {
-  Bin& bin = bins_[span->class_index()];
+  Lists& lists = lists_[span->class_index()];
   switch (span->state) {
     case SpanState::kPartial:
-      return bin.partial;
+      return lists.partial;
     case SpanState::kEmpty:
-      return bin.empty;
+      return lists.empty;
     default:
-      return bin.full;
+      return lists.full;
   }
 }
 
 // Puts a span that is in no list where it belongs; an empty one too many goes back to the page
 // heap.
 void MCache::File(size_t size_class, Span* span) {
-  Bin& bin = bins_[size_class];
+  Lists& lists = lists_[size_class];
   const size_t in_use = span->live;
   if (in_use == 0) {
     if (empty_bytes_ + span->bytes() > core->MostEmptyBytes()) {
@@ -113,17 +113,17 @@ void MCache::File(size_t size_class, Span* span) {
     }
     span->state = SpanState::kEmpty;
     span->owner.store(this, std::memory_order_relaxed);
-    bin.empty.PushFront(span);
+    lists.empty.PushFront(span);
     empty_bytes_ += span->bytes();
   } else if (in_use < span->klass().objects) {
     span->state = SpanState::kPartial;
     span->owner.store(this, std::memory_order_relaxed);
     // Last in line: by the time its turn comes, more of it has come free.
-    bin.partial.PushBack(span);
+    lists.partial.PushBack(span);
   } else {
     span->state = SpanState::kFull;
     span->owner.store(Tagged(this), std::memory_order_relaxed);  // by Span's (4)
-    bin.full.PushBack(span);
+    lists.full.PushBack(span);
   }
 }
 
@@ -189,12 +189,15 @@ void* MCache::RefillInPlace(size_t size_class) {
 
 void* MCache::Refill(size_t size_class) {
   Bin& bin = bins_[size_class];
-  if (first.load(std::memory_order_relaxed) != nullptr) ReadMail();
+  // To the end: until it is installed a new span is ours, and in no list.
+  base::SpinLockHolder hold(lists_mu_);
+  used_ = true;
+  if (first.load(std::memory_order_relaxed) != nullptr) ReadMailLocked();
   if (bin.span == nullptr || !TakeNextWord(size_class)) {
     PutAway(size_class);
-    Span* span = bin.partial.PopFront();
+    Span* span = lists_[size_class].partial.PopFront();
     if (span == nullptr) {
-      span = bin.empty.PopFront();
+      span = lists_[size_class].empty.PopFront();
       if (span != nullptr) empty_bytes_ -= span->bytes();
     }
     if (span == nullptr) {
@@ -212,14 +215,30 @@ void* MCache::Refill(size_t size_class) {
 }
 
 void MCache::FreeOwned(Span* span, uint32_t index) {
+  base::SpinLockHolder hold(lists_mu_);
+  used_ = true;
+  // It was in use when the caller looked; another may have freed it too, and the span been taken.
+  if (span->Owner() != this || !span->IsInUse(index)) {
+    ReportDoubleFree(
+        "free", reinterpret_cast<void*>(span->base() + index * uint64_t{span->object_size}), span);
+  }
   Span::StoreByte(span->InUseByte(index), 0);
-  --span->live;
+  (void)base::DecrementsToZero(span->live);
   Refile(span);
 }
 
-void MCache::Attend(Span* span) { Refile(span); }
+void MCache::Attend(Span* span) {
+  base::SpinLockHolder hold(lists_mu_);
+  used_ = true;
+  if (span->Owner() == this) Refile(span);  // else it was taken meanwhile, empty as it is
+}
 
 void MCache::ReadMail() {
+  base::SpinLockHolder hold(lists_mu_);
+  ReadMailLocked();
+}
+
+void MCache::ReadMailLocked() {
   for (Span* span = TakeMail(*this); span != nullptr;) {
     Span* next = Unnotify(span);
     if (span->Owner() == this) {
@@ -238,7 +257,13 @@ void MCache::Send(Pending& entry) {
   const uint64_t bits = entry.bits;
   const size_t w = entry.word;
   const uint32_t size = span->object_size;
-  pending_bytes_ -= std::popcount(bits) * uint64_t{size};
+  const uint64_t bytes = std::popcount(bits) * uint64_t{size};
+  pending_bytes_ -= bytes;
+  sent_bytes_ += bytes;
+  if (sent_bytes_ >= kMuchSent) {
+    sent_bytes_ = 0;
+    core->much_sent.store(true, std::memory_order_seq_cst);  // pairs with who sleeps: malloc.cc
+  }
   entry = Pending();
   // The objects keep the span alive until the OR; after it only Notify may touch it, by Span's (5).
   const uintptr_t base = span->base() + w * 64 * size;
@@ -279,14 +304,19 @@ void MCache::FlushPending() {
 
 void MCache::Trim() {
   FlushPending();
-  ReadMail();
+  base::SpinLockHolder hold(lists_mu_);
+  TrimLocked();
+}
+
+void MCache::TrimLocked() {
+  ReadMailLocked();
   for (size_t c = 1; c < kClassCount; ++c) {
-    Bin& bin = bins_[c];
+    const Bin& bin = bins_[c];
     if (bin.span != nullptr &&
         bin.span->live == 1u + std::popcount(slots_[c].local) + std::popcount(bin.held)) {
       PutAway(c);
     }
-    while (Span* span = bin.empty.PopFront()) {
+    while (Span* span = lists_[c].empty.PopFront()) {
       empty_bytes_ -= span->bytes();
       core->pages.FreeSpan(span);
     }
@@ -294,11 +324,13 @@ void MCache::Trim() {
 }
 
 void MCache::Retire() {
-  Trim();
+  FlushPending();
+  base::SpinLockHolder hold(lists_mu_);
+  TrimLocked();
   for (size_t c = 1; c < kClassCount; ++c) {
-    Bin& bin = bins_[c];
+    Lists& lists = lists_[c];
     PutAway(c);
-    for (SpanList* list : {&bin.partial, &bin.empty, &bin.full}) {
+    for (SpanList* list : {&lists.partial, &lists.empty, &lists.full}) {
       while (Span* span = list->PopFront()) {
         core->central[c].Give(span, &core->orphanage, core->pages);
       }
@@ -306,14 +338,96 @@ void MCache::Retire() {
   }
   empty_bytes_ = 0;
   // Who freed while we gave up may have left word here; it goes on to the orphanage.
-  ReadMail();
+  ReadMailLocked();
+}
+
+bool MCache::WasUsed() {
+  if (!lists_mu_.try_lock()) return true;
+  const bool used = used_;
+  used_ = false;
+  lists_mu_.unlock();
+  return used;
+}
+
+// Whether all that is in use of a listed span is what others have freed. If so nobody has a pointer
+// with which to free anything more of it, and only who holds the lock has to do with it.
+bool MCache::Unused(Span* span) {
+  if (span->state != SpanState::kPartial && span->state != SpanState::kFull) return false;
+  // acquire: pairs with the release in TryFree(): of a free that the owner is in the middle of we
+  // see the byte alone or neither, and then the sums differ.
+  const uint32_t live = __atomic_load_n(&span->live, __ATOMIC_ACQUIRE);
+  uint32_t freed = 0;
+  for (size_t w = 0; w < span->words; ++w) {
+    const uint64_t bits = span->remote().bits[w].load(std::memory_order_seq_cst);  // see Notify()
+    if (bits != span->InUse(w)) return false;
+    freed += base::CountBits(bits);
+  }
+  return freed == live;
+}
+
+void MCache::Take(Span* span, SpanList& taken) {
+  ListOf(span).Remove(span);
+  ApplyRemote(span);
+  // Nobody's before the lock is free: its owner may be on the way to Attend().
+  span->state = SpanState::kFree;
+  span->owner.store(nullptr, std::memory_order_seq_cst);  // see Notify()
+  taken.PushBack(span);
+}
+
+// Bounded pieces, so that an owner who comes back does not wait for long. try_lock: in a child of a
+// fork the owner may be a thread that is not there.
+uint64_t MCache::TakeUnused(bool empty_too) {
+  constexpr int kAtOnce = 64;
+  uint64_t bytes = 0;
+  Span* mail = TakeMail(*this);
+  while (mail != nullptr || empty_too) {
+    SpanList taken;
+    int left = kAtOnce;
+    if (!lists_mu_.try_lock()) break;
+    for (; left > 0 && mail != nullptr; --left) {
+      Span* span = mail;
+      mail = Unnotify(span);
+      if (span->Owner() == this && Unused(span)) {
+        Take(span, taken);
+      } else {
+        // Not lost on the owner, who must hear of what we leave.
+        HeapCore::Forward(span);
+      }
+    }
+    if (mail == nullptr && empty_too) {
+      for (size_t c = 1; left > 0 && c < kClassCount;) {
+        Span* span = lists_[c].empty.first();
+        if (span == nullptr) {
+          ++c;
+          continue;
+        }
+        empty_bytes_ -= span->bytes();
+        Take(span, taken);
+        --left;
+      }
+      empty_too = left == 0;
+    }
+    lists_mu_.unlock();
+    while (Span* span = taken.PopFront()) {
+      bytes += span->bytes();
+      core->pages.FreeSpan(span);
+    }
+  }
+  while (mail != nullptr) {
+    Span* span = mail;
+    mail = Unnotify(span);
+    HeapCore::Forward(span);
+  }
+  return bytes;
 }
 
 void MCache::CheckInvariants() {
+  base::SpinLockHolder hold(lists_mu_);
   PLIMSOLL_CHECK(slots_[0].local == 0);
   uint64_t empty_bytes = 0;
   for (size_t c = 1; c < kClassCount; ++c) {
-    Bin& bin = bins_[c];
+    const Bin& bin = bins_[c];
+    Lists& lists = lists_[c];
     if (bin.span == nullptr) {
       PLIMSOLL_CHECK(slots_[c].local == 0);  // (1)
     } else {
@@ -324,12 +438,12 @@ void MCache::CheckInvariants() {
       PLIMSOLL_CHECK(bin.span->state == SpanState::kCurrent && bin.span->owner.load() == this);
       bin.span->CheckInvariants(1 + std::popcount(local));
     }
-    for (SpanList* list : {&bin.partial, &bin.empty, &bin.full}) {
+    for (SpanList* list : {&lists.partial, &lists.empty, &lists.full}) {
       for (Span* s = list->first(); s != nullptr; s = s->next) {
         PLIMSOLL_CHECK(&ListOf(s) == list && s->Owner() == this);  // (2)
         PLIMSOLL_CHECK((s->state == SpanState::kFull) == (s->owner.load() != this));
         s->CheckInvariants();
-        if (list == &bin.empty) empty_bytes += s->bytes();
+        if (list == &lists.empty) empty_bytes += s->bytes();
       }
     }
   }

@@ -5,9 +5,9 @@
 //   +-------------------------------------+       +-----------------------------------------+
 //   | local   bits: objects still to give |       | span     the current one; `index` of    |
 //   | base    address of the word's first |       |          the word                       |
-//   | in_use  its in-use byte             |       | partial, full, empty  lists of spans    |
-//   | size, fresh                         |       +-----------------------------------------+
-//   +-------------------------------------+
+//   | in_use  its in-use byte             |       +-----------------------------------------+
+//   | size, fresh                         |       lists (the same class's): partial, full and empty
+//   +-------------------------------------+       spans, under lists_mu_
 //   pending: for (span, word), objects freed here that another cache owns; one atomic OR sends up
 //   to 64 of them
 //
@@ -17,11 +17,17 @@
 // touches the object. An object that was freed is found again when the cache comes round to its
 // word.
 //
+// Who blocks for long keeps nobody from the memory: what is listed here and has nothing in use is
+// taken by TakeUnused(), on another thread. The lock on the lists is its and the slow paths';
+// DESIGN.md ("What an idle owner holds") says why the fast paths need none.
+//
 // Invariants, proved by CheckInvariants():
 //   (1) The slot's bits are free objects of the current span's word `index`; without a current span
 //       there are none.
 //   (2) A span in a list here is owned by this cache, in the list that its state names.
 //   (3) A bit of `pending` is an object in use whose remote bit is not set.
+//   (4) A span becomes this cache's, changes its state and ceases to be this cache's under
+//       lists_mu_ alone.
 #ifndef PLIMSOLL_ALLOC_MCACHE_H_
 #define PLIMSOLL_ALLOC_MCACHE_H_
 
@@ -30,7 +36,9 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "absl/base/thread_annotations.h"
 #include "plimsoll/alloc/base/machine.h"
+#include "plimsoll/alloc/base/spin_lock.h"
 #include "plimsoll/alloc/cache_slot.h"
 #include "plimsoll/alloc/size_class.h"
 #include "plimsoll/alloc/span.h"
@@ -89,7 +97,8 @@ class alignas(64) MCache : public Mailbox {
     if (base::LoadsZero(*in_use)) [[unlikely]]
       return Freed::kNotHere;
     Span::StoreByte(in_use, 0);
-    if (--span->live == 0) [[unlikely]] {  // by Span's (1): it is not the current one
+    // pairs with the acquire in Unused()
+    if (base::DecrementsToZero(span->live)) [[unlikely]] {  // by Span's (1): not the current one
       *of = span;
       return Freed::kAttention;
     }
@@ -147,11 +156,22 @@ class alignas(64) MCache : public Mailbox {
   void FlushPending();
   void ReadMail();
 
+  // Whether the last free sent all that was pending.
+  bool NothingPending() const { return pending_bytes_ == 0; }
+
   // Gives up all that is not needed: empty spans, pending frees.
   void Trim();
 
   // Gives up everything; the cache is as new, and its live objects' spans are orphans.
   void Retire();
+
+  // Takes back listed spans of which nothing is in use, on whatever thread and whatever the owner
+  // does meanwhile: those in the mail, all of whose objects others have freed, and if `empty_too`
+  // the empty ones. Returns their bytes. Under HeapCore::taking_mu.
+  uint64_t TakeUnused(bool empty_too);
+
+  // Whether the owner has been at its lists since this was asked last. Under HeapCore::taking_mu.
+  bool WasUsed();
 
   void CheckInvariants();
 
@@ -159,6 +179,9 @@ class alignas(64) MCache : public Mailbox {
   MCache* next_idle = nullptr;  // in HeapCore's list of caches without a user
   MCache* next_all = nullptr;   // in HeapCore's list of all caches
   bool in_use = false;
+  // HeapCore::TakeFromCaches()'s: how many of its visits this cache is passed over, and was before.
+  uint8_t rest = 0;
+  uint8_t rested = 0;
 
  private:
   friend class MCachePeer;  // tests
@@ -175,6 +198,8 @@ class alignas(64) MCache : public Mailbox {
     Span* span = nullptr;
     size_t index = 0;
     uint64_t held = 0;  // bits kept back until the next sample is taken: see samples.h
+  };
+  struct Lists {
     SpanList partial;
     SpanList empty;
     SpanList full;
@@ -188,6 +213,8 @@ class alignas(64) MCache : public Mailbox {
   // Memory that a cache may keep from others in frees not yet sent; what it may keep in empty spans
   // depends on how many caches there are: HeapCore::MostEmptyBytes().
   static constexpr uint64_t kMostPendingBytes = uint64_t{256} << 10;
+  // After so many bytes sent it is worth a look whether they can be taken.
+  static constexpr uint64_t kMuchSent = uint64_t{1} << 20;
 
   [[gnu::always_inline]] static bool TryAllocateFrom(Slot& slot, uint64_t size, void** p) {
     const uint64_t local = slot.local;
@@ -211,12 +238,16 @@ class alignas(64) MCache : public Mailbox {
   bool TakeNextWord(size_t size_class);
   void GiveBits(size_t size_class, uint64_t bits, uint32_t count);
   void DrawSampleGap();
-  void Install(size_t size_class, Span* span);
-  void PutAway(size_t size_class);
-  void File(size_t size_class, Span* span);
-  SpanList& ListOf(const Span* span);
+  void Install(size_t size_class, Span* span) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lists_mu_);
+  void PutAway(size_t size_class) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lists_mu_);
+  void File(size_t size_class, Span* span) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lists_mu_);
+  SpanList& ListOf(const Span* span) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lists_mu_);
   void Send(Pending& entry);
-  void Refile(Span* span);
+  void Refile(Span* span) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lists_mu_);
+  void ReadMailLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lists_mu_);
+  void TrimLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lists_mu_);
+  static bool Unused(Span* span);
+  void Take(Span* span, SpanList& taken) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lists_mu_);
 
   // By size class; slot 0 is always empty, so that a request of 0 bytes takes the slow path.
   alignas(64) Slot slots_[kClassCount];
@@ -226,7 +257,11 @@ class alignas(64) MCache : public Mailbox {
   uint64_t sample_period_ = 0;       // that the countdown was drawn with
   int64_t sample_left_ = INT64_MAX;  // bytes until the next sample
   uint64_t random_ = 0;
-  uint64_t empty_bytes_ = 0;  // in the spans of `empty` lists
+  uint64_t sent_bytes_ = 0;  // since the last kMuchSent
+  base::SpinLock lists_mu_;
+  bool used_ ABSL_GUARDED_BY(lists_mu_) = false;         // see WasUsed()
+  uint64_t empty_bytes_ ABSL_GUARDED_BY(lists_mu_) = 0;  // in the spans of `empty` lists
+  Lists lists_[kClassCount] ABSL_GUARDED_BY(lists_mu_);
 };
 
 }  // namespace plimsoll::alloc

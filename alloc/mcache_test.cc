@@ -38,7 +38,7 @@ class Model {
   ~Model() {
     while (!live_.empty()) Free(0, 0);
     for (MCache* cache : caches_) core_.ReturnCache(cache);
-    core_.ReadIdleCachesMail();
+    core_.TakeFromCaches(/*all=*/true);
     core_.ReadOrphansMail();
     // Every page comes back when every object has, whoever freed it.
     EXPECT_EQ(core_.pages.Stats().in_use, 0u);
@@ -106,7 +106,7 @@ class Model {
     cache = core_.AcquireCache();
   }
   void ReadMail() {
-    core_.ReadIdleCachesMail();
+    core_.TakeFromCaches(/*all=*/true);
     core_.ReadOrphansMail();
   }
 

@@ -44,6 +44,22 @@ template <typename T>
 #endif
 }
 
+// Takes 1 from `value`, which only this thread writes, as a release; whether it is 0 now.
+[[gnu::always_inline]] inline bool DecrementsToZero(uint32_t& value) {
+#ifdef PLIMSOLL_X86_OPERANDS
+  // Every store of x86-64 is a release; the clobber keeps the compiler's in order as well. A jump
+  // and no flag: with a flag GCC moves the argument of free out of its register.
+  asm goto("subl $1, %[value]\n\tjz %l[zero]" : : [value] "m"(value) : "memory", "cc" : zero);
+  return false;
+zero:
+  return true;
+#else
+  const uint32_t left = value - 1;
+  __atomic_store_n(&value, left, __ATOMIC_RELEASE);
+  return left == 0;
+#endif
+}
+
 // The place of the lowest bit that is set. Requires: there is one.
 [[gnu::always_inline]] inline uint64_t LowestBit(uint64_t bits) {
 #ifdef PLIMSOLL_X86_OPERANDS

@@ -33,7 +33,7 @@ class Model {
   ~Model() {
     while (!live_.empty()) Free(0, 0);
     for (MCache* cache : caches_) Core().ReturnCache(cache);
-    Core().ReadIdleCachesMail();
+    Core().TakeFromCaches(/*all=*/true);
     Core().ReadOrphansMail();
     Require(Core().pages.Stats().in_use == 0);
   }
@@ -53,7 +53,7 @@ class Model {
         return;
       }
       case 4:
-        Core().ReadIdleCachesMail();
+        Core().TakeFromCaches(/*all=*/true);
         return Core().ReadOrphansMail();
       case 5:
       case 6:
