@@ -78,7 +78,10 @@ size_t Heap::UsableSize(const void* p) {
   return size;
 }
 
-void Heap::SetMemoryLimit(ByteCount limit) { core.pages.SetLimit(limit.value()); }
+void Heap::SetMemoryLimit(ByteCount limit) {
+  core.limit_told.store(true, std::memory_order_relaxed);
+  core.pages.SetLimit(limit.value());
+}
 
 Heap::StepResult Heap::Step(int64_t now_ns) {
   alloc::SlowPath hold;

@@ -64,6 +64,8 @@ class Heap {
   static size_t UsableSize(const void* p);
 
   // How much memory the heap should hold at most; UINT64_MAX bytes: no limit, as at the start.
+  // Where the heap is the process's malloc, whose thread follows the container's limit, the first
+  // call ends that.
   static void SetMemoryLimit(ByteCount limit);
 
   // Does a bounded piece of background work: gives idle memory back, or asks the kernel for a huge

@@ -45,6 +45,9 @@ struct HeapCore {
   // stay well within the 16 MiB that may lie idle after a spike; at most 4 MiB, at least 128 KiB.
   uint64_t MostEmptyBytes() const { return most_empty_bytes.load(std::memory_order_relaxed); }
 
+  // A limit was set by who uses the heap; malloc's thread sets none any more.
+  std::atomic<bool> limit_told{false};
+
   // Bytes between samples, in the mean; 0: none are taken. Caches see a change at their next word.
   std::atomic<uint64_t> sample_period{0};
 

@@ -34,6 +34,7 @@
 #include "plimsoll/alloc/base/raw_log.h"
 #include "plimsoll/alloc/heap.h"
 #include "plimsoll/alloc/heap_ops.h"
+#include "plimsoll/alloc/memory_limit.h"
 #include "plimsoll/alloc/new_handler.h"
 
 #define PLIMSOLL_EXPORT extern "C" __attribute__((visibility("default")))
@@ -66,6 +67,11 @@ constexpr uint64_t kWorthAThread = uint64_t{16} << 20;
 enum : uint32_t { kNoThread, kStepping, kAsleep, kNever };
 constinit std::atomic<uint32_t> background{kNoThread};
 
+// After a thread could not be made: when the next try is, and how long after that one the one
+// after; the latter is whose `background` it was to set.
+constinit std::atomic<int64_t> retry_ns{INT64_MIN};
+constinit int64_t retry_after_ns = 1'000'000'000;
+
 int64_t NowNs() {
   timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
@@ -79,16 +85,34 @@ bool HasWork(uint64_t left) {
                                            core.pages.HeldBytes() >= kWorthAThread);
 }
 
+// Follows the limit that the process was given, unless the program tells the heap one: the runtime
+// does, whose collector knows more.
+void FollowLimit(int64_t now_ns) {
+  constexpr int64_t kEveryNs = 2'000'000'000;
+  constinit static MemoryLimit limit;
+  static int64_t next_ns = 0;
+  static uint64_t ours = UINT64_MAX;
+  if (now_ns < next_ns || core.limit_told.load(std::memory_order_relaxed)) return;
+  if (next_ns == 0) limit.Find();
+  next_ns = now_ns + kEveryNs;
+  const uint64_t share = limit.HeapShare(core.pages.HeldBytes());
+  if (core.pages.ReplaceLimit(ours, share)) ours = share;
+}
+
 void* Background(void*) {
   constexpr int64_t kStepNs = 100'000'000;
+  constexpr int64_t kAsleepNs = 30'000'000'000;
   std::atomic<uint32_t> nobody{0};
   int idle_steps = 0;
   uint64_t left = kWorthAThread;
   for (;;) {
     while (background.load(std::memory_order_seq_cst) == kAsleep && !HasWork(left)) {
-      plimsoll::base::FutexWait(background, kAsleep);
+      // A resize of the container finds it asleep.
+      FollowLimit(NowNs());
+      plimsoll::base::FutexWait(background, kAsleep, kAsleepNs);
     }
     background.store(kStepping, std::memory_order_relaxed);
+    FollowLimit(NowNs());
     // A minute without work, and it sleeps until somebody frees a lot.
     if (Heap::Step(NowNs()).idle) {
       if (++idle_steps > 600) {
@@ -108,6 +132,7 @@ void* Background(void*) {
 // above.
 [[gnu::noinline]] void MakeBackground() {
   uint32_t state = kNoThread;
+  if (NowNs() < retry_ns.load(std::memory_order_relaxed)) return;
   const uint32_t first = !watch.settings.thread                    ? kNever
                          : core.pages.IdleBytes() >= kWorthAThread ? kStepping
                                                                    : kAsleep;
@@ -124,9 +149,13 @@ void* Background(void*) {
   pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
   pthread_attr_setstacksize(&attributes, 128 << 10);
   pthread_t thread;
-  // Without a thread (pids.max) memory stays: one try a process.
+  // Without a thread (pids.max) memory stays, until one can be made: it is tried again after a
+  // second, and each time after twice as long, up to a minute.
   if (pthread_create(&thread, &attributes, &Background, nullptr) != 0) {
-    background.store(kNever, std::memory_order_relaxed);
+    retry_ns.store(NowNs() + retry_after_ns, std::memory_order_relaxed);
+    retry_after_ns = std::min(retry_after_ns * 2, int64_t{60'000'000'000});
+    // release: pairs with the next try's compare_exchange, for retry_after_ns
+    background.store(kNoThread, std::memory_order_release);
   }
   pthread_attr_destroy(&attributes);
   pthread_sigmask(SIG_SETMASK, &old, nullptr);

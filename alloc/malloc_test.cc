@@ -403,6 +403,47 @@ TEST_F(MallocTest, WhatABlockedThreadAllocatedGoesBackWhenOthersFreedIt) {
   owner.join();
 }
 
+// Waits for the thread to have found the limit. The status is 0.
+[[noreturn]] void AwaitLimit(uint64_t most) {
+  free(Opaque(malloc(size_t{40} << 20)));
+  for (int i = 0; i < 600 && Heap::Stats().limit.value() > most; ++i) usleep(100'000);
+  _exit(Heap::Stats().limit.value() > most ? 3 : 0);
+}
+
+TEST_F(MallocDeathTest, TheThreadFollowsTheMemoryLimit) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");  // the process begins with this environment
+  setenv("GOMEMLIMIT", "64MiB", 1);
+  EXPECT_EXIT(AwaitLimit(uint64_t{56} << 20), testing::ExitedWithCode(0), "");
+  unsetenv("GOMEMLIMIT");
+}
+
+// The thread cannot be made while there is no address space for its stack. The status is 0.
+[[noreturn]] void GetTheThreadLate() {
+  void* p = Opaque(malloc(size_t{40} << 20));
+  FILE* f = fopen("/proc/self/statm", "r");
+  unsigned long pages = 0;
+  if (fscanf(f, "%lu", &pages) != 1) _exit(3);
+  fclose(f);
+  rlimit old = {};
+  getrlimit(RLIMIT_AS, &old);
+  const rlimit none = {.rlim_cur = pages * 4096, .rlim_max = old.rlim_max};
+  if (setrlimit(RLIMIT_AS, &none) != 0) _exit(4);
+  free(p);
+  if (Threads() != 1) _exit(5);
+  setrlimit(RLIMIT_AS, &old);
+  // It is tried again a second later; a minute stands for never.
+  for (int i = 0; i < 6000 && Threads() == 1; ++i) {
+    usleep(10'000);
+    free(Opaque(malloc(size_t{1} << 20)));
+  }
+  _exit(Threads() == 2 ? 0 : 6);
+}
+
+TEST_F(MallocDeathTest, AThreadThatCouldNotBeMadeIsTriedAgain) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(GetTheThreadLate(), testing::ExitedWithCode(0), "");
+}
+
 TEST_F(MallocDeathTest, AProgramMayForbidTheThread) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");  // the process begins with this environment
   setenv("PLIMSOLL_DEBUG", "heapthread=off", 1);

@@ -262,6 +262,10 @@ class MHeap {
 
   // The most bytes to keep in memory; UINT64_MAX: no limit.
   void SetLimit(uint64_t bytes) { limit_.store(bytes, std::memory_order_relaxed); }
+  // Changes it to `bytes`, unless somebody has changed it from `from`. False: so it was.
+  bool ReplaceLimit(uint64_t from, uint64_t bytes) {
+    return limit_.compare_exchange_strong(from, bytes, std::memory_order_relaxed);
+  }
   uint64_t limit() const { return limit_.load(std::memory_order_relaxed); }
 
   PageStats Stats() const {

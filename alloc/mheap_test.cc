@@ -260,6 +260,15 @@ TEST(MHeapTest, OverTheLimitGrowthInPlaceIsPaidByIdlePages) {
   heap.CheckInvariants();
 }
 
+TEST(MHeapTest, WhoFollowsALimitLeavesAloneWhatAnotherHasSet) {
+  Purse purse;
+  TestHeap& heap = NewHeap(&purse);
+  EXPECT_TRUE(heap.ReplaceLimit(UINT64_MAX, 100));
+  heap.SetLimit(200);
+  EXPECT_FALSE(heap.ReplaceLimit(100, 300));
+  EXPECT_EQ(heap.limit(), 200u);
+}
+
 TEST(MHeapTest, ResizesInPlaceOnlyIntoFreePages) {
   Purse purse;
   TestHeap& heap = NewHeap(&purse);

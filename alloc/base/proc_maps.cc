@@ -1,10 +1,6 @@
 #include "plimsoll/alloc/base/proc_maps.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <sys/syscall.h>
-
-#include "plimsoll/alloc/base/raw_syscall.h"
+#include "plimsoll/alloc/base/file_lines.h"
 
 namespace plimsoll::base {
 namespace {
@@ -22,24 +18,19 @@ uint64_t TakeHex(std::string_view& line) {
   return value;
 }
 
-void Skip(std::string_view& line, char until) {
-  const size_t at = line.find(until);
-  line.remove_prefix(at == std::string_view::npos ? line.size() : at + 1);
-}
-
 // "start-end perms offset device inode          path"
 Mapped Parse(std::string_view line) {
   Mapped m{};
   m.start = TakeHex(line);
-  Skip(line, '-');
+  TakeWord(line, '-');
   m.end = TakeHex(line);
-  Skip(line, ' ');
+  TakeWord(line);
   m.executable = line.size() > 2 && line[2] == 'x';
-  Skip(line, ' ');
+  TakeWord(line);
   m.offset = TakeHex(line);
-  Skip(line, ' ');  // to the device
-  Skip(line, ' ');  // to the inode
-  Skip(line, ' ');
+  TakeWord(line);  // to the device
+  TakeWord(line);  // to the inode
+  TakeWord(line);
   while (!line.empty() && line.front() == ' ') line.remove_prefix(1);
   m.path = line;
   return m;
@@ -48,28 +39,17 @@ Mapped Parse(std::string_view line) {
 }  // namespace
 
 bool ForEachMapping(bool (*f)(const Mapped& mapping, void* to), void* to) {
-  const long fd = RawSyscall(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC, 0);
-  if (fd < 0) return false;
-  constexpr size_t kLongest = 640;  // of a line; the rest of a longer one is skipped
-  char buffer[4096];
-  char line[kLongest];
-  size_t length = 0;
-  bool go_on = true;
-  while (go_on) {
-    const long got = RawSyscall(SYS_read, fd, buffer, sizeof(buffer));
-    if (got == -EINTR) continue;
-    if (got <= 0) break;
-    for (long i = 0; i < got && go_on; ++i) {
-      if (buffer[i] != '\n') {
-        if (length < kLongest) line[length++] = buffer[i];
-        continue;
-      }
-      go_on = f(Parse(std::string_view(line, length)), to);
-      length = 0;
-    }
-  }
-  RawSyscall(SYS_close, fd);
-  return true;
+  struct Call {
+    bool (*f)(const Mapped& mapping, void* to);
+    void* to;
+  } call{f, to};
+  return ForEachLine(
+      "/proc/self/maps",
+      [](std::string_view line, void* of) {
+        const auto* c = static_cast<const Call*>(of);
+        return c->f(Parse(line), c->to);
+      },
+      &call);
 }
 
 void AddCodePlace(RawText& text, uintptr_t pc) {

@@ -20,7 +20,7 @@ struct Mapped {
   uintptr_t end;
   uint64_t offset;  // of `start` in the file
   bool executable;
-  std::string_view path;  // empty: anonymous; cut at 512 bytes
+  std::string_view path;  // empty: anonymous; cut where the line is longer than 1,000 bytes
 };
 
 // Calls f(mapping, to) for each line until it answers false. False: the file could not be read.
