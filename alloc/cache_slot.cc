@@ -108,7 +108,9 @@ MCache* EnsureCache() {
   if (ending) return nullptr;
   // A cache that nobody would give back at the thread's end is not made; this asks again each time.
   if (!MakeKey()) return nullptr;
-  MCache* cache = core.AcquireCache();
+  // Where this is the last round of the keys' destructors, the heap's background work finds out
+  // that the thread is gone.
+  MCache* cache = core.AcquireThreadsCache();
   if (cache == nullptr) return nullptr;
   // Before setspecific, which allocates when the key's number is high, and comes back here.
   own_cache = cache;

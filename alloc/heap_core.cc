@@ -1,6 +1,11 @@
 #include "plimsoll/alloc/heap_core.h"
 
+#include <errno.h>
+#include <sys/syscall.h>
+
 #include <algorithm>
+
+#include "plimsoll/alloc/base/raw_syscall.h"
 
 namespace plimsoll::alloc {
 
@@ -18,9 +23,46 @@ MCache* HeapCore::AcquireCache() {
   }
   cache->next_idle = nullptr;
   cache->in_use = true;
+  ++cache->uses;
   ++caches_in_use;
   ShareEmptyBytes();
   return cache;
+}
+
+MCache* HeapCore::AcquireThreadsCache() {
+  MCache* cache = AcquireCache();
+  if (cache == nullptr) return nullptr;
+  cache->process.store(static_cast<int32_t>(base::RawSyscall(SYS_getpid)),
+                       std::memory_order_relaxed);
+  cache->thread.store(static_cast<int32_t>(base::RawSyscall(SYS_gettid)),
+                      std::memory_order_relaxed);
+  return cache;
+}
+
+// The kernel is asked, since libc tells nobody that a thread's last round of key destructors is
+// over, nor of a thread that ends by a system call of its own. A thread number that is in use anew
+// looks alive: then it is asked again later.
+void HeapCore::RetireIfAbandoned(MCache* cache) {
+  uint64_t uses;
+  int32_t thread;
+  {
+    base::SpinLockHolder hold(caches_mu);
+    thread = cache->thread.load(std::memory_order_relaxed);
+    uses = cache->uses;
+    if (!cache->in_use || thread == 0) return;
+  }
+  // In the child of a fork other threads' caches may be in any state, and its only thread's number
+  // is another than it was.
+  const auto process = static_cast<int32_t>(base::RawSyscall(SYS_getpid));
+  if (cache->process.load(std::memory_order_relaxed) != process) return;
+  if (base::RawSyscall(SYS_tgkill, process, thread, 0) != -ESRCH) return;
+  {
+    // It may have given the cache back just before its end. If not, it was its cache when it was no
+    // more, and it is nobody else's.
+    base::SpinLockHolder hold(caches_mu);
+    if (!cache->in_use || cache->uses != uses) return;
+  }
+  ReturnCache(cache);
 }
 
 void HeapCore::ShareEmptyBytes() {
@@ -31,6 +73,7 @@ void HeapCore::ShareEmptyBytes() {
 
 void HeapCore::ReturnCache(MCache* cache) {
   cache->Retire();
+  cache->thread.store(0, std::memory_order_relaxed);
   base::SpinLockHolder hold(caches_mu);
   cache->in_use = false;
   --caches_in_use;
@@ -67,9 +110,16 @@ uint64_t HeapCore::TakeFromCaches(bool all) {
     base::SpinLockHolder caches(caches_mu);
     cache = all_caches;
   }
+  // One a step: the kernel is asked.
+  if (asked_next == nullptr) asked_next = cache;
+  if (!all && asked_next != nullptr) {
+    RetireIfAbandoned(asked_next);
+    asked_next = asked_next->next_all;
+  }
   uint64_t bytes = 0;
   // Caches are never unmade, and new ones come before the first.
   for (; cache != nullptr; cache = cache->next_all) {
+    if (all) RetireIfAbandoned(cache);
     if (!all && cache->rest > 0) {
       --cache->rest;
       continue;

@@ -54,6 +54,10 @@ struct HeapCore {
   // A cache without a user, or a new one; null: no memory.
   MCache* AcquireCache();
 
+  // As AcquireCache, for the running thread, which gives it back at its end; if it ends without
+  // that, TakeFromCaches() does.
+  MCache* AcquireThreadsCache();
+
   // Retires the cache and keeps its storage for the next AcquireCache.
   void ReturnCache(MCache* cache);
 
@@ -64,7 +68,7 @@ struct HeapCore {
   // thread has been blocked. `all`: from every cache, and all empty spans; else about every 100 ms,
   // from each cache the less often the longer there was nothing to take, and empty spans from those
   // not used for about a second. Mail that came too late to a cache without a user goes on.
-  // Returns bytes.
+  // A cache whose thread ended without giving it back is retired. Returns bytes.
   uint64_t TakeFromCaches(bool all);
 
   // Set when a good deal was freed that its owner may not hear of for long.
@@ -72,6 +76,10 @@ struct HeapCore {
 
   // Held while spans are taken from caches: there is one taker, and none during a fork.
   base::SpinLock taking_mu;
+  MCache* asked_next ABSL_GUARDED_BY(taking_mu) = nullptr;  // whose thread is looked for next
+
+  // Retires `cache` if its thread is gone.
+  void RetireIfAbandoned(MCache* cache);
 
   void ShareEmptyBytes() ABSL_EXCLUSIVE_LOCKS_REQUIRED(caches_mu);
 

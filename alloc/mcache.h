@@ -179,6 +179,11 @@ class alignas(64) MCache : public Mailbox {
   MCache* next_idle = nullptr;  // in HeapCore's list of caches without a user
   MCache* next_all = nullptr;   // in HeapCore's list of all caches
   bool in_use = false;
+  uint64_t uses = 0;  // how often it was acquired; in_use and this: under caches_mu
+  // The thread that gives it back at its end, and its process; 0: somebody else does. Set by that
+  // thread, and cleared when it is given back.
+  std::atomic<int32_t> thread{0};
+  std::atomic<int32_t> process{0};
   // HeapCore::TakeFromCaches()'s: how many of its visits this cache is passed over, and was before.
   uint8_t rest = 0;
   uint8_t rested = 0;
