@@ -16,6 +16,7 @@
 #include "plimsoll/runtime/sched/chooser.h"
 #include "plimsoll/runtime/sched/internal.h"
 #include "plimsoll/runtime/sched/locals.h"
+#include "plimsoll/runtime/sched/preempt.h"
 #include "plimsoll/runtime/sched/sanitizer.h"
 #include "plimsoll/runtime/sched/switch_to.h"
 #include "plimsoll/runtime/sched/trace_hooks.h"
@@ -119,6 +120,14 @@ void AtEndOfThread(void*) {
   if (m == nullptr || m->attach_depth == 0) return;
   m->attach_depth = 1;
   DetachThread();
+}
+
+// Whether ours is still the calling thread's: whoever put another in its place wants that one, and
+// may have unmapped the one that was there before us.
+bool IsInUse(const AltStack& ours) {
+  stack_t now = {};
+  return ours.lo != 0 && base::RawSyscall(SYS_sigaltstack, 0, &now) == 0 &&
+         (now.ss_flags & SS_DISABLE) == 0 && reinterpret_cast<uintptr_t>(now.ss_sp) == ours.lo;
 }
 
 // Signals wait while the thread is neither one thing nor the other.
@@ -266,6 +275,12 @@ void DetachThread(std::source_location where) {
                 where.line(), "]");
   }
   PLIMSOLL_CHECK(m->no_preempt == 0, "DetachThread in a no-preempt region");
+  stack_t altstack = {};
+  (void)base::RawSyscall(SYS_sigaltstack, 0, &altstack);
+  if ((altstack.ss_flags & SS_ONSTACK) != 0) {
+    base::Fatal("runtime: DetachThread in a signal handler\n[at ", where.file_name(), ":",
+                where.line(), "]");
+  }
   G* g = m->g;
   if (sched::LocalNode* locals = g->locals; locals != nullptr) {
     g->locals = nullptr;
@@ -287,14 +302,14 @@ void DetachThread(std::source_location where) {
   plimsoll_tls_m = nullptr;
   m->p = nullptr;
   m->g = &m->g0;
-  m->tid.store(0, std::memory_order_relaxed);
+  sched::AskNoMore(m);
   m->attached_hi.store(0, std::memory_order_relaxed);
   p->status.store(sched::PStatus::kIdle, std::memory_order_relaxed);
   sched::TsanReleaseP(p);
   sched::HandOffP(p);
 
   sched::SanitizerDetach(g);
-  (void)base::RawSyscall(SYS_sigaltstack, &m->users_altstack, 0);
+  if (sched::IsInUse(m->altstack)) (void)base::RawSyscall(SYS_sigaltstack, &m->users_altstack, 0);
   if (m->preempt_was_blocked) sigaddset(&signals.mask, sched::sched.preempt_signal);
   sched::sched.ms_ended.fetch_add(1, std::memory_order_relaxed);
   base::SpinLockHolder hold(sched::spare_mu);

@@ -311,6 +311,82 @@ TEST_F(AttachTest, ItsAltStackAndItsMaskArePutBack) {
 }
 
 TEST_F(AttachTest, ALockThatItHeldStaysLockedAndAnotherMayGiveItBack) {
+TEST_F(AttachTest, AnAltStackThatWasSetMeanwhileStays) {
+  OnAThread([] {
+    std::vector<char> first(64 << 10), second(64 << 10);
+    stack_t one = {}, other = {}, none = {}, found = {}, before = {};
+    one.ss_sp = first.data();
+    one.ss_size = first.size();
+    other.ss_sp = second.data();
+    other.ss_size = second.size();
+    none.ss_flags = SS_DISABLE;
+    const struct {
+      const char* what;
+      const stack_t* had;    // before it attaches
+      const stack_t* given;  // while it is attached
+    } kCases[] = {
+        {"a second one in place of none", &none, &other},
+        {"a second one in place of the first", &one, &other},
+        {"none in place of the first, whose memory may be gone", &one, &none},
+    };
+    ASSERT_EQ(syscall(SYS_sigaltstack, nullptr, &before), 0);
+    for (const auto& c : kCases) {
+      SCOPED_TRACE(c.what);
+      ASSERT_EQ(syscall(SYS_sigaltstack, c.had, nullptr), 0);
+      {
+        AttachedThread attached;
+        ASSERT_EQ(syscall(SYS_sigaltstack, c.given, nullptr), 0);
+      }
+      ASSERT_EQ(syscall(SYS_sigaltstack, nullptr, &found), 0);
+      EXPECT_EQ(found.ss_flags & SS_DISABLE, c.given->ss_flags & SS_DISABLE);
+      EXPECT_EQ(found.ss_sp, c.given->ss_sp);
+    }
+    ASSERT_EQ(syscall(SYS_sigaltstack, &before, nullptr), 0);
+  });
+}
+
+// The program's own action for SIGURG: there before Main, and called for every signal but ours.
+std::atomic<int> programs_signals{0};
+const int installed = [] {
+  struct sigaction action = {};
+  action.sa_handler = [](int) { programs_signals.fetch_add(1); };
+  return sigaction(SIGURG, &action, nullptr);
+}();
+
+TEST_F(AttachTest, APreemptionSignalThatIsLateForItIsNobodys) {
+  if (base::kTsan) GTEST_SKIP() << "TSan holds signals back";
+  ASSERT_EQ(installed, 0);
+  for (const bool blocked_before : {false, true}) {
+    SCOPED_TRACE(blocked_before);
+    SetProcs({.procs = 1});
+    const int before = programs_signals.load();
+    std::atomic<bool> done{false};
+    std::thread thread([&] {
+      sigset_t urgent, pending;
+      sigemptyset(&urgent);
+      sigaddset(&urgent, SIGURG);
+      if (blocked_before) pthread_sigmask(SIG_BLOCK, &urgent, nullptr);
+      AttachThread();
+      // It keeps the P that others wait for, and lets no signal in: sysmon's stays on its way.
+      pthread_sigmask(SIG_BLOCK, &urgent, nullptr);
+      do {
+        sigpending(&pending);
+      } while (sigismember(&pending, SIGURG) == 0);
+      DetachThread();
+      sigpending(&pending);
+      EXPECT_EQ(sigismember(&pending, SIGURG), 0);
+      pthread_sigmask(SIG_UNBLOCK, &urgent, nullptr);
+      EXPECT_EQ(programs_signals.load(), before);
+      // One that the program sends is the program's.
+      pthread_kill(pthread_self(), SIGURG);
+      EXPECT_EQ(programs_signals.load(), before + 1);
+      done.store(true);
+    });
+    while (!done.load()) Yield();
+    BlockingCall([&] { thread.join(); });
+  }
+}
+
   // A lock of sync/ in small: whoever has the baton holds it.
   Baton lock;
   lock.Give();

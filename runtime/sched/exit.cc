@@ -11,6 +11,7 @@
 
 #include "plimsoll/alloc/base/check.h"
 #include "plimsoll/alloc/base/futex.h"
+#include "plimsoll/alloc/base/raw_syscall.h"
 #include "plimsoll/runtime/sched/internal.h"
 #include "plimsoll/runtime/sched/sanitizer.h"
 
@@ -33,15 +34,27 @@ struct DirEntry {
   char name[1];
 };
 
+// Files by raw calls: libc's are points at which a thread may be cancelled, and an attached thread
+// that is would unwind here, on a stack that is not its own. It stays cancelled, and ends where its
+// own code next may.
+int Open(int dir, const char* path, int flags) {
+  return static_cast<int>(base::RawSyscall(SYS_openat, dir, path, flags | O_RDONLY | O_CLOEXEC));
+}
+// Fills `text` with the file's first bytes, and a 0. False: it cannot be read.
+bool ReadFile(int dir, const char* path, char* text, size_t room) {
+  const int fd = Open(dir, path, 0);
+  if (fd < 0) return false;
+  const long n = base::RawSyscall(SYS_read, fd, text, room - 1);
+  base::RawSyscall(SYS_close, fd);
+  text[n > 0 ? n : 0] = '\0';
+  return n > 0;
+}
+
 // How many threads the kernel says there are; -1 when /proc cannot be read. Unlike a listing of
 // /proc/self/task, which ends early where a thread ends under it, this is exact.
 int ThreadsByStat() {
-  const int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return -1;
-  char text[512] = {};
-  const ssize_t n = read(fd, text, sizeof(text) - 1);
-  close(fd);
-  if (n <= 0) return -1;
+  char text[512];
+  if (!ReadFile(AT_FDCWD, "/proc/self/stat", text, sizeof(text))) return -1;
   const char* at = strrchr(text, ')');  // the name may hold anything
   for (int field = 2; at != nullptr && field < 20; ++field) {
     at = strchr(at + 1, ' ');
@@ -52,14 +65,14 @@ int ThreadsByStat() {
 // Threads of this process that are not ours and could call Ready: -1 when /proc cannot be read.
 // jemalloc's background threads never do.
 int ForeignThreads() {
-  const int dir = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const int dir = Open(AT_FDCWD, "/proc/self/task", O_DIRECTORY);
   if (dir < 0) return -1;
   int threads = 0;
   int listed = 0;
   const int own = sched.own_threads.load(std::memory_order_seq_cst);
   alignas(DirEntry) char buffer[2048];
   for (;;) {
-    const long n = syscall(SYS_getdents64, dir, buffer, sizeof(buffer));
+    const long n = base::RawSyscall(SYS_getdents64, dir, buffer, sizeof(buffer));
     if (n <= 0) break;
     for (long at = 0; at < n;) {
       const auto* entry = reinterpret_cast<const DirEntry*>(buffer + at);
@@ -70,14 +83,11 @@ int ForeignThreads() {
       strncpy(path, entry->name, 32);
       strcat(path, "/comm");
       char comm[16] = {};
-      if (const int fd = openat(dir, path, O_RDONLY | O_CLOEXEC); fd >= 0) {
-        if (read(fd, comm, sizeof(comm) - 1) < 0) comm[0] = '\0';
-        close(fd);
-      }
+      (void)ReadFile(dir, path, comm, sizeof(comm));
       if (strncmp(comm, "jemalloc_bg", 11) != 0) ++threads;
     }
   }
-  close(dir);
+  base::RawSyscall(SYS_close, dir);
   // A thread that began or ended meanwhile: ask again.
   if (listed != ThreadsByStat() || sched.threads_in_making.load(std::memory_order_seq_cst) != 0 ||
       own != sched.own_threads.load(std::memory_order_seq_cst)) {

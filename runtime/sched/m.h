@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "plimsoll/alloc/base/spin_lock.h"
 #include "plimsoll/runtime/sched/altstack.h"
 #include "plimsoll/runtime/sched/g.h"
 #include "plimsoll/runtime/sched/tls.h"
@@ -74,9 +75,10 @@ struct alignas(128) M : MHead {
   std::atomic<uint32_t> park_word{0};  // 0: parked or about to; 1: woken
   M* idle_link = nullptr;              // guarded by Scheduler::mu_
   pthread_t thread{};
-  // The kernel's number of the thread; 0: it has none now. Others send signals by it: to nobody, or
-  // to a thread that does not heed them, where they read it late.
+  // The kernel's number of the thread; 0: it has none now. Others send signals by it: by AskForP
+  // under signal_mu, under which it becomes 0; a dump without, to a thread that does not heed them.
   std::atomic<int32_t> tid{0};
+  base::SpinLock signal_mu;
   // Set by this thread's handler when another ends the process: what the kernel saved of it.
   std::atomic<const void*> frozen_context{nullptr};
   M* all_link = nullptr;  // the one made before this one (Scheduler::all_ms)

@@ -15,6 +15,10 @@ bool InstallPreemptHandler(int signal);
 // Asks the M that runs on p to give it away. Any thread but a handler's.
 void AskForP(P* p, Asked how);
 
+// The calling thread, M m's, is about to be its no more: from here on no signal of AskForP reaches
+// it, and one that is on its way is taken. Call with all signals blocked.
+void AskNoMore(M* m);
+
 // Takes a P out of the hands of an M that waits in place, and gives it to the next. Does nothing
 // where p is not kPreempted: `to` is then null.
 struct HandedOver {

@@ -10,6 +10,7 @@
 #include <linux/futex.h>
 #include <signal.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -214,8 +215,7 @@ PLIMSOLL_UNINSTRUMENTED __attribute__((always_inline)) inline void GiveAndAwaitP
   G* g = m->g;
   P* p = m->p;
   m->waited = waited;
-  const uintptr_t sp = BelowRedZone(context);
-  g->call_sp = sp >= g->stack.lo && sp < g->stack.hi ? sp : g->stack.lo;
+  g->call_sp = BelowRedZone(context);
   g->ucontext = context;
   // The stores below are releases of all that this thread did, which TSan does not see here:
   // without this it reports who touches a stopped thread's data as racing. Not within TSan itself:
@@ -337,11 +337,25 @@ bool InstallPreemptHandler(int signal) {
 void AskForP(P* p, Asked how) {
   M* m = p->m.load(std::memory_order_acquire);
   if (m == nullptr || sched.preempt_signal == 0) return;
+  base::SpinLockHolder hold(m->signal_mu);
+  const int32_t tid = m->tid.load(std::memory_order_relaxed);
+  if (tid == 0) return;
   // release: pairs with the acquire in the handler
   m->asked.store(how, std::memory_order_release);
   sched.preempt_asked.fetch_add(1, std::memory_order_relaxed);
-  base::RawSyscall(SYS_tgkill, getpid(), m->tid.load(std::memory_order_relaxed),
-                   sched.preempt_signal);
+  base::RawSyscall(SYS_tgkill, getpid(), tid, sched.preempt_signal);
+}
+
+void AskNoMore(M* m) {
+  {
+    base::SpinLockHolder hold(m->signal_mu);
+    m->tid.store(0, std::memory_order_relaxed);
+  }
+  if (m->asked.exchange(kNotAsked, std::memory_order_relaxed) == kNotAsked) return;
+  // Ours is pending, and nobody would answer it: the program would take it for its own.
+  const uint64_t ours = uint64_t{1} << (sched.preempt_signal - 1);
+  const timespec at_once = {};
+  (void)base::RawSyscall(SYS_rt_sigtimedwait, &ours, 0, &at_once, sizeof(ours));
 }
 
 }  // namespace plimsoll::sched

@@ -14,7 +14,8 @@
 //   (2) One goes to sleep only after it has, with a full fence between, taken itself out of the
 //       spinning count and looked at every queue; one who queues a G looks, with a full fence
 //       between, at the spinning count: so one of them sees the other.
-//   (3) mu_ is a leaf: nothing else is locked and nobody is readied while it is held.
+//   (3) mu_ is a leaf, but for an M's signal_mu: nothing else is locked and nobody is readied while
+//       it is held.
 #ifndef PLIMSOLL_RUNTIME_SCHED_SCHEDULER_H_
 #define PLIMSOLL_RUNTIME_SCHED_SCHEDULER_H_
 

@@ -10,6 +10,7 @@
 #include "plimsoll/alloc/base/check.h"
 #include "plimsoll/alloc/base/futex.h"
 #include "plimsoll/runtime/sched/internal.h"
+#include "plimsoll/runtime/sched/preempt.h"
 
 namespace plimsoll::sched {
 namespace {
@@ -34,7 +35,7 @@ void* ThreadOfM(void* arg) {
   pthread_sigmask(SIG_SETMASK, &all, nullptr);
   // The M stays, so that who holds its address finds it; a page.
   plimsoll_tls_m = nullptr;
-  m->tid.store(0, std::memory_order_relaxed);
+  AskNoMore(m);
   RemoveAltStack(m->altstack);
   sched.own_threads.fetch_sub(1, std::memory_order_seq_cst);
   return nullptr;
