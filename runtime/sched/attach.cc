@@ -307,6 +307,7 @@ void DetachThread(std::source_location where) {
   p->status.store(sched::PStatus::kIdle, std::memory_order_relaxed);
   sched::TsanReleaseP(p);
   sched::HandOffP(p);
+  sched::HaveDeadlockWatched();
 
   sched::SanitizerDetach(g);
   if (sched::IsInUse(m->altstack)) (void)base::RawSyscall(SYS_sigaltstack, &m->users_altstack, 0);

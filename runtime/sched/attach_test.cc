@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -310,7 +311,6 @@ TEST_F(AttachTest, ItsAltStackAndItsMaskArePutBack) {
   });
 }
 
-TEST_F(AttachTest, ALockThatItHeldStaysLockedAndAnotherMayGiveItBack) {
 TEST_F(AttachTest, AnAltStackThatWasSetMeanwhileStays) {
   OnAThread([] {
     std::vector<char> first(64 << 10), second(64 << 10);
@@ -387,6 +387,7 @@ TEST_F(AttachTest, APreemptionSignalThatIsLateForItIsNobodys) {
   }
 }
 
+TEST_F(AttachTest, ALockThatItHeldStaysLockedAndAnotherMayGiveItBack) {
   // A lock of sync/ in small: whoever has the baton holds it.
   Baton lock;
   lock.Give();
@@ -676,6 +677,53 @@ TEST_F(AttachDeathTest, AHandlerIsRefused) {
 #endif
 }
 
+TEST_F(AttachDeathTest, ADetachOnTheAlternateStackIsRefused) {
+  if (base::kTsan) GTEST_SKIP() << "TSan calls handlers when and where it likes";
+  EXPECT_EXIT(std::thread([] {
+                struct sigaction action = {};
+                action.sa_handler = [](int) { DetachThread(); };
+                action.sa_flags = SA_ONSTACK;
+                sigaction(SIGUSR1, &action, nullptr);
+                AttachThread();
+                raise(SIGUSR1);
+              }).join(),
+              testing::ExitedWithCode(2),
+              "^fatal error: runtime: DetachThread in a signal handler\n"
+              "\\[at .*attach_test.cc:[0-9]+\\]");
+}
+
+// Parked last, it looks for a deadlock: in files, whose calls would end it there and then, on a
+// stack that is not its own.
+TEST_F(AttachDeathTest, AThreadThatIsCancelledEndsWhereItNextMay) {
+  EXPECT_EXIT(
+      {
+        static std::atomic<bool> went_on{false};
+        static Baton baton;
+        pthread_t thread;
+        pthread_create(
+            &thread, nullptr,
+            [](void*) -> void* {
+              pthread_cleanup_push([](void*) { _exit(went_on.load() ? 3 : 4); }, nullptr);
+              AttachedThread attached;
+              while (GetStats().idle_procs == 0) Yield();  // the main goroutine has parked
+              pthread_cancel(pthread_self());
+              baton.Take();
+              went_on.store(true);
+              pthread_testcancel();
+              pthread_cleanup_pop(0);
+              return nullptr;
+            },
+            nullptr);
+        std::thread([] {
+          // It has looked, or has ended the process.
+          while (GetStats().deadlock_looks == 0) usleep(1'000);
+          baton.Give();
+        }).detach();
+        ParkForEver();
+      },
+      testing::ExitedWithCode(3), "");
+}
+
 TEST_F(AttachDeathTest, AStackThatIsNotTheThreadsIsRefused) {
   if (base::kAsan || base::kTsan) GTEST_SKIP() << "they would have to be told of the stack";
   EXPECT_EXIT(std::thread([] {
@@ -728,6 +776,73 @@ TEST_F(AttachDeathTest, ADeadlockWhoseLastOneIsLockedIsTold) {
       testing::ExitedWithCode(2),
       "^fatal error: all goroutines are asleep - deadlock!\n"
       "(.|\n)*\\[chan receive, locked to thread\\]");
+}
+
+// Whom nobody looks after runs into it, instead of waiting for ever.
+void EndAfter(unsigned seconds) {
+  signal(SIGALRM, [](int) { _exit(99); });
+  alarm(seconds);
+}
+
+TEST_F(AttachDeathTest, ADeadlockThatADetachedThreadLeavesBehindIsTold) {
+  EXPECT_EXIT(
+      {
+        EndAfter(60);
+        std::thread([] {
+          AttachedThread attached;
+          while (GetStats().idle_procs == 0) Yield();  // the main goroutine has parked
+        }).detach();
+        ParkForEver();
+      },
+      testing::ExitedWithCode(2), "^fatal error: all goroutines are asleep - deadlock!\n");
+}
+
+TEST_F(AttachDeathTest, ADeadlockThatAThreadWhoseGoroutineEndsLeavesBehindIsTold) {
+  EXPECT_EXIT(
+      {
+        EndAfter(60);
+        Go([] {
+          LockOsThread();
+          while (GetStats().idle_procs == 0) Yield();
+        });
+        ParkForEver();
+      },
+      testing::ExitedWithCode(2), "^fatal error: all goroutines are asleep - deadlock!\n");
+}
+
+// Without files nobody can tell who lives. All that are parked ask; together less and less often,
+// and at once again when there are files.
+TEST_F(AttachDeathTest, WhereThreadsCannotBeCountedOneAsksLessAndLessOftenAndTellsInTheEnd) {
+  EXPECT_EXIT(
+      {
+        EndAfter(60);
+        static rlimit files;
+        getrlimit(RLIMIT_NOFILE, &files);
+        for (int i = 0; i < 3; ++i) {
+          Go([] {
+            LockOsThread();
+            ParkForEver();
+          });
+        }
+        std::thread([] {
+          rlimit none = files;
+          none.rlim_cur = 0;
+          setrlimit(RLIMIT_NOFILE, &none);
+          while (GetStats().idle_procs < 2) usleep(1'000);
+          // One look for each that went to sleep, of whom there are six Ms at most; then the one
+          // that watches: after 10, 40, 160 ms. At 100 a second each, that were 10 ms and less.
+          const uint64_t first = GetStats().deadlock_looks;
+          const int64_t began = NowNanos();
+          while (GetStats().deadlock_looks < first + 15) {
+            if (NowNanos() - began > 250'000'000) break;
+            usleep(1'000);
+          }
+          if (NowNanos() - began < 250'000'000) _exit(98);
+          setrlimit(RLIMIT_NOFILE, &files);
+        }).detach();
+        ParkForEver();
+      },
+      testing::ExitedWithCode(2), "^fatal error: all goroutines are asleep - deadlock!\n");
 }
 
 TEST_F(AttachDeathTest, NoDeadlockIsToldWhileAThreadThatWasDetachedLives) {

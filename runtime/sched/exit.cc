@@ -138,16 +138,51 @@ bool CheckDeadlock() {
   // An M on its way to sleep may take a P once more. If none was taken between two quiet looks, no
   // goroutine ran between them, and none will.
   const uint64_t taken = sched.ps_taken.load(std::memory_order_seq_cst);
-  if (!Quiet()) return true;  // who is awake will come here itself
-  const int foreign = ForeignThreads();
-  if (foreign > 0) return true;
-  if (foreign < 0) return false;  // a thread is being made, or /proc cannot be read
+  if (!Quiet()) return true;
+  sched.deadlock_looks.fetch_add(1, std::memory_order_relaxed);
+  // A foreign thread may ready somebody, or end without a word; or a thread is being made, or /proc
+  // cannot be read.
+  if (ForeignThreads() != 0) return false;
   // A foreign thread that has ended meanwhile may have readied somebody before.
   if (!Quiet() || sched.ps_taken.load(std::memory_order_seq_cst) != taken) return false;
   if (LiveGoroutines() == 0) {
     base::Fatal("no goroutines (main called runtime.Goexit) - deadlock!");
   }
   base::Fatal("all goroutines are asleep - deadlock!");
+}
+
+void DeadlockWatch::GiveUp() {
+  if (pause_ns_ == 0) return;
+  pause_ns_ = 0;
+  sched.deadlock_watched.store(false, std::memory_order_seq_cst);
+}
+
+int64_t DeadlockWatch::Ask() {
+  constexpr int64_t kFirstNs = 10'000'000;
+  constexpr int64_t kLongestNs = 10'000'000'000;
+  while (CheckDeadlock()) {
+    if (pause_ns_ == 0) return -1;
+    // And look once more: who put its P down since our look, and found that we watch, relies on it.
+    // seq_cst, here, there and at the idle Ps: one of us sees the other.
+    GiveUp();
+  }
+  if (pause_ns_ != 0) {
+    pause_ns_ = pause_ns_ * 4 < kLongestNs ? pause_ns_ * 4 : kLongestNs;
+  } else if (!sched.deadlock_watched.exchange(true, std::memory_order_seq_cst)) {
+    pause_ns_ = kFirstNs;
+  } else {
+    return -1;
+  }
+  return pause_ns_;
+}
+
+void HaveDeadlockWatched() {
+  if (!Quiet() || sched.deadlock_watched.load(std::memory_order_seq_cst)) return;
+  if (sched.last_poll_ns.load(std::memory_order_seq_cst) == 0) {
+    sched.source->Break();
+  } else {
+    WakeIfIdle();
+  }
 }
 
 }  // namespace plimsoll::sched

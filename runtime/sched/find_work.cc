@@ -271,8 +271,25 @@ void StopForGood(M* m) {
     p->status.store(PStatus::kIdle, std::memory_order_relaxed);
     TsanReleaseP(p);
     HandOffP(p);
+    if (!CheckDeadlock()) HaveDeadlockWatched();
   }
   sched.ms_ended.fetch_add(1, std::memory_order_relaxed);
+}
+
+// Waits in the idle source for as long as nobody comes and no timer is set, but for looks whether
+// anybody could still come.
+void PollForEver(GList& ready) {
+  DeadlockWatch watch;
+  for (;;) {
+    const int64_t pause_ns = watch.Ask();
+    const int64_t until = NowNanos() + pause_ns;
+    sched.source->Poll(pause_ns, ready);
+    // Before its time: somebody broke the wait.
+    if (pause_ns < 0 || !ready.empty() || NowNanos() < until || WorkSomewhere() ||
+        EarliestTimer() != kNever) {
+      return;
+    }
+  }
 }
 
 // Finds a goroutine for this M's P; sleeps, without a P, while there is none.
@@ -370,10 +387,12 @@ top:
     int64_t wait = -1;
     if (deadline != kNever) wait = deadline > now ? deadline - now : 0;
     if (WorkSomewhere()) wait = 0;
-    // Where it cannot be told whether anybody could wake us, ask again in a while.
-    if (wait < 0 && !CheckDeadlock()) wait = 10'000'000;
     GList ready;
-    if (wait != 0 || sched.source->HasWaiters()) sched.source->Poll(wait, ready);
+    if (wait < 0) {
+      PollForEver(ready);
+    } else if (wait != 0 || sched.source->HasWaiters()) {
+      sched.source->Poll(wait, ready);
+    }
     if (Tracing() && !ready.empty()) TracePoll(m, ready);
     sched.poll_until.store(kNever, std::memory_order_relaxed);
     sched.last_poll_ns.store(NowNanos(), std::memory_order_seq_cst);
@@ -400,8 +419,7 @@ top:
     sched.source->Break();
   }
   // The one in the source went there while others ran: who goes to sleep last asks for a deadlock.
-  // Where it cannot tell, the other one is to ask again in a while.
-  if (earliest == kNever && !CheckDeadlock()) sched.source->Break();
+  if (earliest == kNever && !CheckDeadlock()) HaveDeadlockWatched();
   StopM(m);
   goto top;
 }

@@ -96,6 +96,8 @@ struct Scheduler {
   // The thread that makes threads.
   std::atomic<uint32_t> maker_requests{0};
   std::atomic<uint64_t> thread_failures{0};
+  std::atomic<bool> deadlock_watched{false};  // by one DeadlockWatch
+  std::atomic<uint64_t> deadlock_looks{0};
   std::atomic<int32_t> threads_in_making{0};  // counted in own_threads, maybe not yet there
   std::atomic<int32_t> own_threads{0};        // of this process, that can never Ready from outside
 
@@ -324,9 +326,27 @@ void WakeSysmon();
 // --- exit.cc
 
 [[noreturn]] void ExitProcess(int code);
-// Called by an M about to wait for ever: Fatal if nobody could ever wake anything again. False:
-// that could not be told now, so ask again soon.
+// Called by an M about to wait for ever: Fatal if nobody could ever wake anything again. True:
+// somebody is awake, and asks before it sleeps. False: that cannot be told now.
 bool CheckDeadlock();
+// Asks that, now and then where it cannot be told: one M does (DESIGN.md, "Deadlock").
+class DeadlockWatch {
+ public:
+  DeadlockWatch() = default;
+  ~DeadlockWatch() { GiveUp(); }
+  DeadlockWatch(const DeadlockWatch&) = delete;
+  DeadlockWatch& operator=(const DeadlockWatch&) = delete;
+
+  // How long the caller may sleep before it asks again, in ns; -1: for ever, since somebody is
+  // awake, or another watches.
+  int64_t Ask();
+
+ private:
+  void GiveUp();
+  int64_t pause_ns_ = 0;  // 0: another watches, or nobody
+};
+// Called by one that put its P down and will not ask again: has an M do it in its place.
+void HaveDeadlockWatched();
 [[noreturn]] void StayFrozen();
 
 }  // namespace plimsoll::sched

@@ -51,11 +51,14 @@ void StopLockedM(M* m) {
     TsanReleaseP(p);
     HandOffP(p);
   }
-  // acquire: pairs with the release in GrantP: whoever picked our goroutine gave us its P
-  while (m->park_word.load(std::memory_order_acquire) == 0) {
+  {
     // The other Ms may have gone to sleep before it parked: then nobody but us would see that it
-    // can never be woken. Where that cannot be told, ask again in a while.
-    base::FutexWait(m->park_word, 0, CheckDeadlock() ? -1 : 10'000'000);
+    // can never be woken.
+    DeadlockWatch watch;
+    // acquire: pairs with the release in GrantP: whoever picked our goroutine gave us its P
+    while (m->park_word.load(std::memory_order_acquire) == 0) {
+      base::FutexWait(m->park_word, 0, watch.Ask());
+    }
   }
   m->park_word.store(0, std::memory_order_relaxed);
   if (sched.frozen()) StayFrozen();

@@ -173,6 +173,7 @@ Stats GetStats() {
   s.preempt_asleep = sched.preempt_asleep.load(std::memory_order_relaxed);
   s.preempt_no_thread = sched.preempt_no_thread.load(std::memory_order_relaxed);
   s.thread_failures = sched.thread_failures.load(std::memory_order_relaxed);
+  s.deadlock_looks = sched.deadlock_looks.load(std::memory_order_relaxed);
   const int made = sched.procs_made.load(std::memory_order_acquire);
   for (int i = 0; i < made; ++i) {
     const P* p = sched.all_ps[i];

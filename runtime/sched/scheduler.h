@@ -80,6 +80,7 @@ struct Stats {
   uint64_t preempt_asleep = 0;     // of the preemptions, those of a thread that slept in a futex
   uint64_t preempt_no_thread = 0;  // slices that went on because no thread could take the P
   uint64_t thread_failures = 0;    // threads that could not be made
+  uint64_t deadlock_looks = 0;     // times that all slept and the threads were counted
 };
 Stats GetStats();
 
