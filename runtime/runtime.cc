@@ -195,7 +195,11 @@ void FollowLimits() {
   FollowThrottling(limits, changed);
   if (!changed) return;
   FollowMemoryLimit(limits);
-  if (!procs_follow_limits.load(std::memory_order_relaxed)) return;
+  // The quota counts whoever says what P is.
+  if (!procs_follow_limits.load(std::memory_order_relaxed)) {
+    sched::SetProcs({.spin_quota = SpinQuota(limits)});
+    return;
+  }
   const int procs = ProcsOf(limits);
   const int before = sched::SetProcs({.procs = procs, .spin_quota = SpinQuota(limits)});
   if (before != procs && ReportWanted()) {
@@ -272,7 +276,7 @@ const container::Limits& StartLimits() {
 int GoMaxProcs(int n) {
   if (n < 1) return GoMaxProcs();
   procs_follow_limits.store(false, std::memory_order_relaxed);
-  return sched::SetProcs({.procs = n, .spin_quota = SpinQuota(StartLimits())});
+  return sched::SetProcs({.procs = n});
 }
 
 int GoMaxProcs() { return sched::GetStats().procs; }

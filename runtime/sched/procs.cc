@@ -74,6 +74,7 @@ bool MakePs(int n) {
 }
 
 int SetProcs(const ProcsChange& change) {
+  if (change.spin_quota.has_value()) sched.spin_budget.SetQuota(*change.spin_quota);
   const int n = change.procs < kMaxProcs ? change.procs : kMaxProcs;
   if (n < 1 || Seeded()) return sched.procs.load(std::memory_order_relaxed);
   StopTheWorld();
@@ -83,7 +84,6 @@ int SetProcs(const ProcsChange& change) {
     base::RawLog("plimsoll: P stays ", before, ": no memory for ", n, ": ", base::ErrnoName(errno));
     return before;
   }
-  sched.spin_budget.SetQuota(change.spin_quota);
   for (int i = n; i < before; ++i) Retire(sched.all_ps[i]);
   if (M* m = CurrentM(); m != nullptr && m->p->id >= n) {
     m->p->m.store(nullptr, std::memory_order_relaxed);

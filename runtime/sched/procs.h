@@ -1,20 +1,21 @@
-// SetProcs changes how many Ps there are while goroutines run.
+// SetProcs changes how many Ps there are while goroutines run, and what looking for work is
+// measured by.
 //
 //   const int before = sched::SetProcs({.procs = 4});
 //
-// Stops the world for the change. Goroutines and timers of Ps that go move to those that stay;
-// nothing is lost and nothing runs twice.
-// Threads:   on a goroutine; changes are made one after the other.
+// Stops the world to change their number. Goroutines and timers of Ps that go move to those that
+// stay; nothing is lost and nothing runs twice. Threads:   on a goroutine; changes are made one
+// after the other.
 #ifndef PLIMSOLL_RUNTIME_SCHED_PROCS_H_
 #define PLIMSOLL_RUNTIME_SCHED_PROCS_H_
 
-#include <limits>
+#include <optional>
 
 namespace plimsoll::sched {
 
 struct ProcsChange {
-  int procs = 0;  // 1 to kMaxProcs; more is kMaxProcs, less changes nothing
-  double spin_quota = std::numeric_limits<double>::infinity();  // as RunOptions'
+  int procs = 0;  // 1 to kMaxProcs; more is kMaxProcs, less: as many as before
+  std::optional<double> spin_quota = {};  // as RunOptions'; none: as it was
 };
 
 // Returns how many there were. A seeded run keeps its one P.

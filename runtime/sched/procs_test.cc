@@ -9,6 +9,7 @@
 
 #include "gtest/gtest.h"
 #include "plimsoll/runtime/go.h"
+#include "plimsoll/runtime/sched/internal.h"
 #include "plimsoll/runtime/sched/park.h"
 #include "plimsoll/runtime/sched/scheduler.h"
 #include "plimsoll/runtime/sched/timers.h"
@@ -21,9 +22,11 @@ int64_t TestSeconds() {
   return text != nullptr ? atoi(text) : 1;
 }
 
+constexpr double kNoQuota = std::numeric_limits<double>::infinity();
+
 class ProcsTest : public testing::Test {
  protected:
-  ~ProcsTest() override { SetProcs({.procs = 2}); }
+  ~ProcsTest() override { SetProcs({.procs = 2, .spin_quota = kNoQuota}); }
 };
 
 TEST_F(ProcsTest, ReturnsTheOldNumberAndLessThanOneOnlyAsks) {
@@ -80,11 +83,9 @@ TEST_F(ProcsTest, WithoutABudgetOnesLooksAreShortAndFindWorkAllTheSame) {
     bool held;
     bool is_short;
   } kCases[] = {
-      {"no quota", std::numeric_limits<double>::infinity(), false, false},
-      {"a quota of one", 1.0, false, true},
-      {"a quota of half a CPU", 0.5, false, true},
-      {"throttled", std::numeric_limits<double>::infinity(), true, true},
-      {"throttled no more", std::numeric_limits<double>::infinity(), false, false},
+      {"no quota", kNoQuota, false, false},          {"a quota of one", 1.0, false, true},
+      {"a quota of half a CPU", 0.5, false, true},   {"throttled", kNoQuota, true, true},
+      {"throttled no more", kNoQuota, false, false},
   };
   constexpr uint64_t kLooks = 50;
   constexpr uint64_t kSteals = 5;
@@ -112,6 +113,36 @@ TEST_F(ProcsTest, WithoutABudgetOnesLooksAreShortAndFindWorkAllTheSame) {
     }
     EXPECT_GT(after.look_ns, before.look_ns);
   }
+}
+
+TEST_F(ProcsTest, PAndTheQuotaAreSetEachByItself) {
+  SetProcs({.procs = 2, .spin_quota = 1.5});
+  EXPECT_TRUE(sched.spin_budget.counts());
+  // GoMaxProcs(n): the quota is the container's all the same.
+  SetProcs({.procs = 3});
+  EXPECT_TRUE(sched.spin_budget.counts());
+  // The container's limits change after that.
+  EXPECT_EQ(SetProcs({.spin_quota = 0.5}), 3);
+  EXPECT_EQ(GetStats().procs, 3);
+  EXPECT_FALSE(CanSpin(0));
+  EXPECT_EQ(SetProcs({.spin_quota = kNoQuota}), 3);
+  EXPECT_FALSE(sched.spin_budget.counts());
+  EXPECT_TRUE(sched.spin_budget.open());
+}
+
+TEST_F(ProcsTest, WhatWasSpunBeforeThereWasAQuotaIsNotCharged) {
+  // An hour of it.
+  sched.all_ps[0]->stat_spins.fetch_add(3'600'000'000);
+  const auto sysmon_looks = [] {
+    for (int i = 0; i < 3; ++i) {
+      const int64_t last = sched.coarse_now_ns.load();
+      while (sched.coarse_now_ns.load() == last) Yield();
+    }
+  };
+  sysmon_looks();
+  SetProcs({.procs = 2, .spin_quota = 1.5});
+  sysmon_looks();
+  EXPECT_TRUE(sched.spin_budget.open());
 }
 
 TEST_F(ProcsTest, NothingIsLostWhileTheNumberChangesUnderLoad) {

@@ -76,6 +76,15 @@ TEST(SpinBudgetTest, WhatWasSpentIsEarnedAgainAtATwentiethOfTheQuota) {
   EXPECT_EQ(budget.Until(later), later);
 }
 
+TEST(SpinBudgetTest, NoChargeKeepsItShutForMoreThanASecond) {
+  SpinBudget budget;
+  budget.SetQuota(2);
+  budget.Charge(3'600'000 * kMs, kStart);
+  EXPECT_FALSE(budget.open());
+  EXPECT_EQ(budget.Until(kStart + 999 * kMs), kStart + 999 * kMs);
+  EXPECT_GT(budget.Until(kStart + 1000 * kMs), kStart + 1000 * kMs);
+}
+
 // As many as P look whenever they may, each as long as it may: over every window.
 TEST(SpinBudgetTest, OverAnyTimeAllSpinAtMostATwentiethOfTheQuotaAndOfABurst) {
   std::mt19937_64 random(20261127);

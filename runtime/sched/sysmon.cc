@@ -115,15 +115,16 @@ int64_t EndSlice(P* p, Seen& s, int64_t now) {
 }
 
 // Charges what goroutines spun for locks since the last look: too little each time to ask a clock.
+// What was spun while nothing was charged stays so.
 void ChargeLockSpins(int64_t now, Seen* seen) {
-  if (!sched.spin_budget.counts()) return;
-  const int n = sched.procs.load(std::memory_order_relaxed);
+  const int n = sched.procs.load(std::memory_order_acquire);  // pairs with SetProcs: all_ps
   uint64_t spins = 0;
   for (int i = 0; i < n; ++i) {
     const uint64_t all = sched.all_ps[i]->stat_spins.load(std::memory_order_relaxed);
     spins += all - seen[i].spins;
     seen[i].spins = all;
   }
+  if (!sched.spin_budget.counts()) return;
   sched.spin_budget.Charge(static_cast<int64_t>(spins) * kLockSpinNs, now);
   sched.spin_budget.Refresh(now);
 }
