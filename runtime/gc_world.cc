@@ -26,6 +26,7 @@
 #include "plimsoll/runtime/sched/scheduler.h"
 #include "plimsoll/runtime/sched/stop_world.h"
 #include "plimsoll/runtime/sched/tls.h"
+#include "plimsoll/runtime/sched/trace.h"
 #include "plimsoll/runtime/sync/pool_shelves.h"
 
 namespace plimsoll {
@@ -79,26 +80,37 @@ uint64_t AnonymousBytes() {
 
 class GoWorld final : public gc::World {
  public:
-  void Stop() override { sched::StopTheWorld(); }
+  void Stop(gc::StopFor why) override {
+    sched::StopTheWorld(why == gc::StopFor::kStart ? sched::StopReason::kGcStart
+                        : why == gc::StopFor::kEnd ? sched::StopReason::kGcEnd
+                                                   : sched::StopReason::kGcCycle);
+  }
   void Start() override { sched::StartTheWorld(); }
 
+  void Note(gc::Stage stage, uint64_t cycle) override {
+    sched::TraceGc(stage == gc::Stage::kBegun    ? sched::TraceKind::kGcBegin
+                   : stage == gc::Stage::kMarked ? sched::TraceKind::kGcMarked
+                                                 : sched::TraceKind::kGcEnd,
+                   cycle);
+  }
+
   void ScanStacks(uintptr_t sp, gc::RangeSink& sink) override {
-    struct Visit {
-      uintptr_t sp;
-      gc::RangeSink& sink;
-    } visit{sp, sink};
+    // The collector's own frames hold nothing but what it works on.
     sched::ForEachG(
         [](const sched::GView& g, void* arg) {
-          const Visit& v = *static_cast<Visit*>(arg);
+          auto& to = *static_cast<gc::RangeSink*>(arg);
+          const auto away = reinterpret_cast<uintptr_t>(g.away);
+          const uintptr_t away_hi = away + g.away_words * sizeof(uintptr_t);
           if (g.ucontext != nullptr) {
-            v.sink.ScanInterrupted(g.sp, g.hi);
-            ScanContext(v.sink, g.ucontext, g.context_hi);
+            to.ScanInterrupted(g.sp, g.hi);
+            to.ScanInterrupted(away, away_hi);
+            ScanContext(to, g.ucontext, g.context_hi);
           } else {
-            // The collector's own frames hold nothing but what it works on.
-            v.sink.Scan(g.state == sched::GView::State::kCaller ? v.sp : g.sp, g.hi);
+            to.Scan(g.sp, g.hi);
+            to.Scan(away, away_hi);
           }
         },
-        &visit);
+        &sink, sp);
   }
 
   bool OnStack(const void* address) override {

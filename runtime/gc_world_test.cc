@@ -31,6 +31,9 @@
 #include "plimsoll/runtime/sched/blocking_call.h"
 #include "plimsoll/runtime/sched/lock_os_thread.h"
 #include "plimsoll/runtime/sched/park.h"
+#include "plimsoll/runtime/sched/stop_world.h"
+#include "plimsoll/runtime/sched/trace.h"
+#include "plimsoll/runtime/sched/trace_buffer.h"
 #include "plimsoll/runtime/sync/mutex.h"
 #include "plimsoll/runtime/sync/pool.h"
 #include "plimsoll/runtime/sync/wait_group.h"
@@ -342,8 +345,34 @@ void ClobberAndWait(int) {
   while (!leave_handler.load()) asm volatile("xorl %%r13d, %%r13d" : : : "r13");
 }
 
-// The collector interrupts a handler of the program's that interrupted a goroutine.
-TEST_F(GcWorldTest, ARegisterOfWhoeverIsInAHandlerIsARoot) {
+// The complement of a tree's address, of which no frame has a word: those that made it are gone,
+// and where they were is overwritten. (Of a goroutine on another stack all of its own is scanned.)
+__attribute__((noinline)) uintptr_t MakeTree() { return ~reinterpret_cast<uintptr_t>(Tree(5, 6)); }
+__attribute__((noinline)) void Overwrite() {
+  volatile char below[32 << 10];
+  for (size_t i = 0; i < sizeof below; ++i) below[i] = 0;
+}
+__attribute__((noinline)) uintptr_t HiddenTree() {
+  const uintptr_t hidden = MakeTree();
+  Overwrite();
+  return hidden;
+}
+
+// Makes objects where dead ones were.
+void UseFreeMemory() {
+  for (int i = 0; i < 50'000; ++i) (void)gc::make<Node>();
+}
+
+// The collector interrupts a handler of the program's that interrupted a goroutine, on the thread's
+// altstack or on one of the program's.
+class GcHandlerTest : public GcWorldTest, public testing::WithParamInterface<bool> {};
+INSTANTIATE_TEST_SUITE_P(AltStack, GcHandlerTest, testing::Bool(), [](const auto& info) {
+  return info.param ? "OfTheProgram" : "OfTheThread";
+});
+
+TEST_P(GcHandlerTest, ARegisterOfWhoeverIsInAHandlerIsARoot) {
+  const bool programs = GetParam();
+  if (programs && base::kAsan) GTEST_SKIP() << "ASan has its own idea of the altstack";
   struct sigaction action = {}, before;
   action.sa_handler = &ClobberAndWait;
   action.sa_flags = SA_ONSTACK;
@@ -354,9 +383,14 @@ TEST_F(GcWorldTest, ARegisterOfWhoeverIsInAHandlerIsARoot) {
   std::atomic<bool> right{false};
   WaitGroup done;
   done.Add(1);
+  std::vector<char> altstack(256 << 10);
   Go([&] {
     LockOsThread();  // the signal is for this thread
-    const uintptr_t hidden = ~reinterpret_cast<uintptr_t>(Tree(5, 6));
+    stack_t mine = {}, threads = {};
+    mine.ss_sp = altstack.data();
+    mine.ss_size = altstack.size();
+    if (programs) syscall(SYS_sigaltstack, &mine, &threads);
+    const uintptr_t hidden = HiddenTree();
     uintptr_t seen;
     long result = SYS_tgkill;
     const long process = syscall(SYS_getpid), thread = syscall(SYS_gettid);
@@ -365,18 +399,145 @@ TEST_F(GcWorldTest, ARegisterOfWhoeverIsInAHandlerIsARoot) {
                  : [hidden] "r"(hidden), "D"(process), "S"(thread), "d"(static_cast<long>(SIGUSR1))
                  : "r13", "rcx", "r11", "memory");
     right.store(IsTree(reinterpret_cast<Node*>(seen), 5, 6));
+    if (programs) syscall(SYS_sigaltstack, &threads, nullptr);
     UnlockOsThread();
     done.Done();
   });
   while (!in_handler.load()) Yield();
   for (int i = 0; i < 2; ++i) gc::Collect();
-  for (int j = 0; j < 5000; ++j) (void)gc::make<Node>();
+  UseFreeMemory();
   leave_handler.store(true);
   done.Wait();
   EXPECT_TRUE(right.load());
   sigaction(SIGUSR1, &before, nullptr);
 }
+
+// Calls f on the stack that ends at `top`, as a coroutine's switch would, with the complement of
+// `hidden` in r15 and nowhere else; returns what is in r15 then. Only f, and whom it calls, may
+// save it: on that stack.
+__attribute__((noinline)) uintptr_t CallElsewhere(uintptr_t hidden, void (*f)(), char* top) {
+  uintptr_t seen;
+  asm volatile(
+      "movq %%rax, %%r15\n\tnotq %%r15\n\t"
+      "movq %%rsp, %%rbx\n\tmovq %%rdx, %%rsp\n\t"
+      "call *%%rcx\n\t"
+      "movq %%rbx, %%rsp\n\tmovq %%r15, %[seen]"
+      : [seen] "=&r"(seen), "+a"(hidden), "+c"(f), "+d"(top)
+      :
+      : "rbx", "r15", "rsi", "rdi", "r8", "r9", "r10", "r11", "xmm0", "xmm1", "xmm2", "xmm3",
+        "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14",
+        "xmm15", "cc", "memory");
+  return seen;
+}
+
+constinit std::atomic<bool> elsewhere{false}, come_back{false};
+Channel<int>* wake = nullptr;
+
+struct Stay {
+  const char* name;
+  void (*there)();
+  bool collects = false;
+};
+const Stay kStays[] = {
+    {"Parked",
+     [] {
+       elsewhere.store(true);
+       (void)wake->Recv();
+     }},
+    {"InABlockingCall",
+     [] {
+       BlockingCall([] {
+         elsewhere.store(true);
+         while (!come_back.load()) sched_yield();
+       });
+     }},
+    {"Running",
+     [] {
+       elsewhere.store(true);
+       while (!come_back.load()) {
+       }
+     }},
+    {"AtTheEndOfARegion",
+     [] {
+       elsewhere.store(true);
+       while (!come_back.load()) sched::NoPreempt region;
+     }},
+    {"Collecting",
+     [] {
+       for (int i = 0; i < 2; ++i) gc::Collect();
+       UseFreeMemory();
+     },
+     true},
+};
+
+class GcElsewhereTest : public GcWorldTest, public testing::WithParamInterface<Stay> {};
+INSTANTIATE_TEST_SUITE_P(Stays, GcElsewhereTest, testing::ValuesIn(kStays),
+                         [](const auto& info) { return info.param.name; });
+
+// A goroutine goes to a stack of its own making, and what its frames had in registers goes along.
+TEST_P(GcElsewhereTest, ARegisterOfAGoroutineOnAStackOfTheProgramsIsARoot) {
+  if (base::kAsan) GTEST_SKIP() << "ASan was not told of the stack";
+  const Stay& stay = GetParam();
+  Channel<int> channel;
+  wake = &channel;
+  elsewhere.store(false);
+  come_back.store(false);
+  std::vector<char> stack(256 << 10);
+  char* const top = stack.data() + (stack.size() & ~size_t{63});
+  std::atomic<bool> right{false}, own_right{false};
+  WaitGroup done;
+  done.Add(1);
+  Go([&] {
+    Node* own = Tree(3, 5);  // in its frame, on its own stack
+    asm volatile("" : : "r"(&own) : "memory");
+    const uintptr_t seen = CallElsewhere(HiddenTree(), stay.there, top);
+    right.store(IsTree(reinterpret_cast<Node*>(seen), 5, 6));
+    own_right.store(IsTree(own, 3, 5));
+    done.Done();
+  });
+  if (!stay.collects) {
+    while (!elsewhere.load()) Yield();
+    for (int i = 0; i < 10; ++i) Yield();  // it parks meanwhile
+    for (int i = 0; i < 2; ++i) gc::Collect();
+    UseFreeMemory();
+    come_back.store(true);
+    channel.Close();
+  }
+  done.Wait();
+  EXPECT_TRUE(right.load());
+  EXPECT_TRUE(own_right.load());
+}
 #endif
+
+TEST_F(GcWorldTest, ATracerIsToldOfACycleAndOfItsStops) {
+  sched::TraceBuffer buffer(1 << 16);
+  ASSERT_TRUE(sched::StartTracing(buffer));
+  gc::Collect();
+  sched::StopTracing();
+  EXPECT_EQ(buffer.lost(), 0u);
+  // One after the other. The end may take more than one stop.
+  std::string told;
+  uint64_t cycle = 0;
+  for (const sched::TraceEvent& e : buffer.events()) {
+    std::string text(sched::TraceKindText(e.kind));
+    if (e.kind == sched::TraceKind::kStop || e.kind == sched::TraceKind::kStart) {
+      text += " (" + std::string(sched::StopReasonText(e.stop)) + ")";
+    } else if (e.kind >= sched::TraceKind::kGcBegin) {
+      if (cycle == 0) cycle = e.other;
+      EXPECT_EQ(e.other, cycle);
+      EXPECT_NE(e.g, 0u);
+    } else {
+      continue;
+    }
+    told += text + "\n";
+  }
+  const std::string again = "stop (gc end)\nstart (gc end)\n";
+  for (size_t at; (at = told.find(again)) != std::string::npos;) told.erase(at, again.size());
+  EXPECT_EQ(told, std::getenv("GC_TEST_STOPPED") == nullptr
+                      ? "gc begin\nstop (gc start)\nstart (gc start)\nstop (gc end)\ngc marked\n"
+                        "start (gc end)\ngc end\n"
+                      : "gc begin\nstop (gc cycle)\ngc marked\nstart (gc cycle)\ngc end\n");
+}
 
 TEST_F(GcWorldTest, AllocationTriggersCyclesOnAnyGoroutine) {
   gc::SetGoGc(100);

@@ -386,6 +386,7 @@ void RunCleanups() {
 }
 
 void EndCycle(World& world, uint64_t number, bool forced) {
+  world.Note(Stage::kEnded, number);
   if (forced) gc.forced.fetch_add(1, std::memory_order_relaxed);
   gc.ended.store(number, std::memory_order_release);
   gc.running.store(false, std::memory_order_release);  // pairs with TryBegin()
@@ -403,10 +404,11 @@ void EndCycle(World& world, uint64_t number, bool forced) {
 void RunStopped(bool forced) {
   World& world = TheWorld();
   const uint64_t number = gc.begun.fetch_add(1, std::memory_order_acq_rel) + 1;
+  world.Note(Stage::kBegun, number);
   Prepare(world);
   MakeHelpers(world);
   const int64_t t0 = world.NowNanos();
-  world.Stop();
+  world.Stop(StopFor::kWhole);
   const int64_t t1 = world.NowNanos();
   const alloc::CollectedStats s = alloc::GetCollectedStats();
   const uint64_t before = s.live_after_mark + s.since_mark;
@@ -416,6 +418,7 @@ void RunStopped(bool forced) {
   const uint64_t taken = s.span_bytes > before ? s.span_bytes - before : 0;
   Plan(cycle.live_bytes, taken);
   gc.live_objects.store(cycle.live_objects, std::memory_order_relaxed);
+  world.Note(Stage::kMarked, number);
   const int64_t t2 = world.NowNanos();
   CountPause(t0, t1, t2);
   world.Start();
@@ -518,9 +521,10 @@ void BeginBeside(bool forced) {
   World& world = TheWorld();
   Beside& mark = gc.mark;
   const uint64_t number = gc.begun.fetch_add(1, std::memory_order_seq_cst) + 1;
+  world.Note(Stage::kBegun, number);
   Prepare(world);
   const int64_t t0 = world.NowNanos();
-  world.Stop();
+  world.Stop(StopFor::kStart);
   const int64_t t1 = world.NowNanos();
   const alloc::CollectedStats s = alloc::GetCollectedStats();
   Cycle cycle{&world, s.live_after_mark + s.since_mark};
@@ -581,7 +585,7 @@ bool TryEndMark() {
   constexpr size_t kBudget = 256 << 10;
   for (int attempt = 0;; ++attempt) {
     const int64_t t0 = world.NowNanos();
-    world.Stop();
+    world.Stop(StopFor::kEnd);
     const int64_t t1 = world.NowNanos();
     // More each time: it comes to an end, whatever the program does.
     if (!MarkTheRest(kBudget << std::min(attempt, 20))) {
@@ -619,6 +623,7 @@ bool TryEndMark() {
     gc.allocated_beside.store(allocated, std::memory_order_relaxed);
     Plan(live, mark.taken);
     gc.phase.store(Phase::kOff, std::memory_order_release);
+    world.Note(Stage::kMarked, mark.number);
     const int64_t t2 = world.NowNanos();
     CountPause(t0, t1, t2);
     const TraceLine line{mark.number,

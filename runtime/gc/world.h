@@ -30,11 +30,20 @@ class RangeSink {
   ~RangeSink() = default;
 };
 
+// What the world is stopped for: the start or the end of a mark beside the program, or all of one.
+enum class StopFor : uint8_t { kStart, kEnd, kWhole };
+
+// The stages of a cycle. kMarked: nothing is grey any more, and the world is still stopped.
+enum class Stage : uint8_t { kBegun, kMarked, kEnded };
+
 class World {
  public:
   // Halts every mutator but the caller.
-  virtual void Stop() = 0;
+  virtual void Stop(StopFor why) = 0;
   virtual void Start() = 0;
+
+  // Told of each stage as it comes, for whoever traces the program. By a mutator.
+  virtual void Note(Stage stage, uint64_t cycle) = 0;
 
   // Shows the stack of every mutator; of those that were stopped in place their registers too, and
   // both by ScanInterrupted. Of the caller's own stack: from `sp` on, below which its registers

@@ -12,9 +12,11 @@
 
 #include "plimsoll/alloc/base/check.h"
 #include "plimsoll/alloc/base/raw_syscall.h"
+#include "plimsoll/runtime/sched/freeze_wait.h"
 #include "plimsoll/runtime/sched/internal.h"
 #include "plimsoll/runtime/sched/sanitizer.h"
 #include "plimsoll/runtime/sched/stack_use.h"
+#include "plimsoll/runtime/sched/thread_state.h"
 #include "plimsoll/runtime/sched/traceback.h"
 
 #ifdef PLIMSOLL_TSAN
@@ -119,13 +121,13 @@ bool IsOther(const M* m, int32_t self) {
   return tid != 0 && tid != self;
 }
 
-// Stops every other M by SIGQUIT: its handler tells its registers and stays there.
+// Stops every other M by SIGQUIT: its handler tells its registers and stays there. How long one
+// that does not answer is waited for: freeze_wait.h.
 void FreezeOthers() {
   struct sigaction now;
   PLIMSOLL_SIGACTION(SIGQUIT, nullptr, &now);
   if (now.sa_sigaction != OnSignal) return;
   const int32_t self = Tid();
-  const int64_t deadline = NowNanos() + 100'000'000;
   // acquire: pairs with the release in BecomeM
   M* const all = sched.all_ms.load(std::memory_order_acquire);
   for (M* m = all; m != nullptr; m = m->all_link) {
@@ -133,10 +135,20 @@ void FreezeOthers() {
       base::RawSyscall(SYS_tgkill, getpid(), m->tid.load(std::memory_order_relaxed), SIGQUIT);
     }
   }
+  FreezeWait wait(NowNanos());
   for (M* m = all; m != nullptr; m = m->all_link) {
-    while (IsOther(m, self) && m->frozen_context.load(std::memory_order_acquire) == nullptr &&
-           NowNanos() < deadline) {
-      SleepNs(200'000);
+    const auto answered = [&] {
+      return !IsOther(m, self) || m->frozen_context.load(std::memory_order_acquire) != nullptr;
+    };
+    if (answered()) continue;
+    const int32_t tid = m->tid.load(std::memory_order_relaxed);
+    wait.For(ThreadCpuNanos(tid));
+    for (int64_t pause_ns = 200'000; !answered();) {
+      // It sleeps where it stays, having answered.
+      const char state = ThreadState(tid);
+      if (answered() || !wait.GoesOn(NowNanos(), state, ThreadCpuNanos(tid))) break;
+      SleepNs(pause_ns);
+      if (pause_ns < 5'000'000) pause_ns *= 2;
     }
   }
 }

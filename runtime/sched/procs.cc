@@ -77,7 +77,7 @@ int SetProcs(const ProcsChange& change) {
   if (change.spin_quota.has_value()) sched.spin_budget.SetQuota(*change.spin_quota);
   const int n = change.procs < kMaxProcs ? change.procs : kMaxProcs;
   if (n < 1 || Seeded()) return sched.procs.load(std::memory_order_relaxed);
-  StopTheWorld();
+  StopTheWorld(StopReason::kProcs);
   const int before = sched.procs.load(std::memory_order_relaxed);
   if (!MakePs(n)) {
     StartTheWorld();

@@ -124,7 +124,7 @@ size_t StackUses::Next(StackUse* out, size_t n) {
         sched.stacks.NextSlots(walk_, step, static_cast<int>(n < kAtOnce ? n : kAtOnce));
     if (count == 0) return 0;
     size_t found = 0;
-    StopTheWorld();
+    StopTheWorld(StopReason::kStackUse);
     const G* caller = CurrentG();
     for (int i = 0; i < count; ++i) {
       const G* g = GOfStack(step[i]);

@@ -2,11 +2,22 @@
 
 #include "plimsoll/runtime/sched/stop_world.h"
 
+#include <errno.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include <iterator>
+
 #include "plimsoll/alloc/base/check.h"
 #include "plimsoll/alloc/base/futex.h"
+#include "plimsoll/alloc/base/raw_syscall.h"
 #include "plimsoll/runtime/sched/internal.h"
 #include "plimsoll/runtime/sched/preempt.h"
 #include "plimsoll/runtime/sched/saved_registers.h"
+#include "plimsoll/runtime/sched/trace_hooks.h"
 
 namespace plimsoll::sched {
 namespace {
@@ -47,6 +58,9 @@ constinit Turn turn;
 // Both are written by the one whose turn it is.
 constinit std::atomic<G*> stopper{nullptr};
 constinit int64_t stop_began_ns = 0;
+constinit StopReason stopped_for = StopReason::kOther;
+constinit int64_t stopped_at_ns = 0;
+constinit bool stop_told = false;
 constinit std::atomic<uint64_t> stops{0};
 constinit std::atomic<int64_t> last_stop_ns{0}, longest_stop_ns{0};
 
@@ -71,39 +85,95 @@ void CollectLocked(const P* own, bool ask) ABSL_EXCLUSIVE_LOCKS_REQUIRED(sched.m
   }
 }
 
+// A copy of up to kAwayBytes from `sp` up, a stack whose end nobody knows. By the kernel, which
+// stops at what is not mapped; beyond that end lies memory of others, who may unmap it now.
+class AwayWords {
+ public:
+  void CopyFrom(uintptr_t sp, GView* view) {
+    constexpr uintptr_t kPage = 4096;  // no page is smaller
+    static_assert(kAwayBytes <= kPage);
+    const uintptr_t lo = sp & ~uintptr_t{7};
+    const uintptr_t next = (lo | (kPage - 1)) + 1;
+    long n = Read(lo, next);
+    // What a leaf function may use below its stack pointer may be where the guard is.
+    if (n == -EFAULT) n = Read(next, next + kPage);
+    if (n < 0 && n != -EFAULT) n = CopyPage(lo, next);
+    view->away = words_;
+    view->away_words = n > 0 ? static_cast<size_t>(n) / sizeof(uintptr_t) : 0;
+  }
+
+ private:
+  // From `lo` up; `next`: where another page begins. How many bytes that were.
+  long Read(uintptr_t lo, uintptr_t next) {
+    const size_t first = next - lo < kAwayBytes ? next - lo : kAwayBytes;
+    const iovec here = {words_, kAwayBytes};
+    const iovec there[2] = {{reinterpret_cast<void*>(lo), first},
+                            {reinterpret_cast<void*>(next), kAwayBytes - first}};
+    return base::RawSyscall(SYS_process_vm_readv, getpid(), &here, 1, there, 2, 0);
+  }
+  // Where that call is forbidden: the page that was written to last.
+  __attribute__((noinline, no_sanitize("address", "thread"))) long CopyPage(uintptr_t lo,
+                                                                            uintptr_t next) {
+    const auto* from = reinterpret_cast<const volatile uintptr_t*>(lo);
+    const size_t n = (next - lo) / sizeof(uintptr_t);
+    for (size_t i = 0; i < n; ++i) words_[i] = from[i];
+    return static_cast<long>(next - lo);
+  }
+
+  uintptr_t words_[kAwayBytes / sizeof(uintptr_t)];
+};
+constinit AwayWords away_words = {};  // of who stopped the world
+
+// The end of the alternate signal stack that `ucontext` lies on; 0: on none. The kernel notes the
+// thread's altstack, whoever's it is, in each frame.
+uintptr_t EndOfAltStack(const void* ucontext) {
+  if (ucontext == nullptr) return 0;
+  const stack_t& altstack = static_cast<const ucontext_t*>(ucontext)->uc_stack;
+  const auto at = reinterpret_cast<uintptr_t>(ucontext);
+  const auto lo = reinterpret_cast<uintptr_t>(altstack.ss_sp);
+  const bool none = (altstack.ss_flags & SS_DISABLE) != 0;
+  return !none && at >= lo && at - lo < altstack.ss_size ? lo + altstack.ss_size : 0;
+}
+
+// What `view` shows begins at `sp`.
+void ShowFrom(uintptr_t sp, GView* view) {
+  view->sp = sp;
+  if (sp >= view->lo && sp <= view->hi) return;
+  view->sp = view->lo;
+  away_words.CopyFrom(sp, view);
+}
+
 GView ViewOf(const G* g, GStatus status) {
   GView view{.id = g->id,
              .state = GView::State::kWaiting,
              .reason = g->reason,
-             .sp = reinterpret_cast<uintptr_t>(g->sp),
+             .sp = 0,
              .lo = g->stack.lo,
              .hi = g->stack.hi,
              .ucontext = nullptr,
-             .context_hi = 0};
+             .context_hi = 0,
+             .away = nullptr,
+             .away_words = 0};
+  auto sp = reinterpret_cast<uintptr_t>(g->sp);
   switch (status) {
     case GStatus::kRunnable:
       view.state = GView::State::kRunnable;
-      if (g->left_call) view.sp = g->call_sp;
+      if (g->left_call) sp = g->call_sp;
       break;
     case GStatus::kSyscall:
       view.state = GView::State::kBlockingCall;
-      view.sp = g->call_sp;
+      sp = g->call_sp;
       break;
     case GStatus::kPreempted:
       view.state = GView::State::kPreempted;
-      view.sp = g->call_sp;
+      sp = g->call_sp;
       view.ucontext = g->ucontext;
-      // Bound to the thread that waits in the handler, since its P was taken.
-      if (const M* m = g->bound_m;
-          m != nullptr && m->altstack.Holds(reinterpret_cast<uintptr_t>(g->ucontext))) {
-        view.context_hi = m->altstack.hi;
-      }
+      view.context_hi = EndOfAltStack(g->ucontext);
       break;
     default:
       break;
   }
-  // It is on another stack, a coroutine's within the goroutine: then all of its own is shown.
-  if (view.sp < view.lo || view.sp > view.hi) view.sp = view.lo;
+  ShowFrom(sp, &view);
   return view;
 }
 
@@ -136,7 +206,15 @@ void StopPLocked(P* p) {
   }
 }
 
-void StopTheWorld() {
+std::string_view StopReasonText(StopReason reason) {
+  static constexpr std::string_view kTexts[] = {
+      "other", "procs", "tracing", "trim", "stack use", "gc start", "gc end", "gc cycle",
+  };
+  static_assert(std::size(kTexts) == static_cast<size_t>(StopReason::kCount));
+  return kTexts[static_cast<size_t>(reason)];
+}
+
+void StopTheWorld(StopReason why) {
   M* m = CurrentM();
   if (m == nullptr && InForkedChild()) FatalForked();
   PLIMSOLL_CHECK(m == nullptr || m->p != nullptr, "StopTheWorld within a BlockingCall");
@@ -177,7 +255,11 @@ void StopTheWorld() {
     base::SpinLockHolder hold(sched.mu);
   }
 
-  const int64_t took = NowNanos() - stop_began_ns;
+  stopped_for = why;
+  stopped_at_ns = NowNanos();
+  const int64_t took = stopped_at_ns - stop_began_ns;
+  stop_told = Tracing() && why != StopReason::kTracing;
+  if (stop_told) TraceStop(m, why, took);
   last_stop_ns.store(took, std::memory_order_relaxed);
   if (took > longest_stop_ns.load(std::memory_order_relaxed)) {
     longest_stop_ns.store(took, std::memory_order_relaxed);
@@ -191,6 +273,7 @@ void StartTheWorld() {
   stopper.store(nullptr, std::memory_order_relaxed);
   M* m = CurrentM();
   P* own = m != nullptr ? m->p : nullptr;
+  if (stop_told && Tracing()) TraceStart(m, stopped_for, NowNanos() - stopped_at_ns);
 
   P* with_work = nullptr;  // chained by idle_link
   {
@@ -235,15 +318,24 @@ WorldStats GetWorldStats() {
           .longest_stop_ns = longest_stop_ns.load(std::memory_order_relaxed)};
 }
 
-__attribute__((noinline)) void ForEachG(void (*visit)(const GView&, void*), void* arg) {
+__attribute__((noinline)) void ForEachG(void (*visit)(const GView&, void*), void* arg,
+                                        uintptr_t caller_sp) {
   const G* caller = CurrentG();
   PLIMSOLL_CHECK(stopper.load(std::memory_order_relaxed) == caller, "ForEachG in a running world");
   SavedRegisters saved;
   saved.Save();
   if (!caller->is_proxy()) {
-    GView view = ViewOf(caller, GStatus::kRunning);
-    view.state = GView::State::kCaller;
-    view.sp = saved.sp;
+    GView view{.id = caller->id,
+               .state = GView::State::kCaller,
+               .reason = WaitReason::kNone,
+               .sp = 0,
+               .lo = caller->stack.lo,
+               .hi = caller->stack.hi,
+               .ucontext = nullptr,
+               .context_hi = 0,
+               .away = nullptr,
+               .away_words = 0};
+    ShowFrom(caller_sp != 0 ? caller_sp : saved.sp, &view);
     visit(view, arg);
   }
   Visit each{visit, arg, caller};

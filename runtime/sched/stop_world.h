@@ -16,13 +16,29 @@
 #ifndef PLIMSOLL_RUNTIME_SCHED_STOP_WORLD_H_
 #define PLIMSOLL_RUNTIME_SCHED_STOP_WORLD_H_
 
+#include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 #include "plimsoll/runtime/sched/park.h"
 
 namespace plimsoll::sched {
 
-void StopTheWorld();
+// What it is stopped for, for who traces (trace.h).
+enum class StopReason : uint8_t {
+  kOther,
+  kProcs,     // another number of Ps
+  kTracing,   // tracing begins or ends
+  kTrim,      // memory of parked stacks goes back
+  kStackUse,  // how deep stacks are
+  kGcStart,   // a mark beside the program begins, and
+  kGcEnd,     // ends
+  kGcCycle,   // all of a mark
+  kCount,
+};
+std::string_view StopReasonText(StopReason reason);
+
+void StopTheWorld(StopReason why = StopReason::kOther);
 void StartTheWorld();
 
 // How long the last stop took to be complete, and how many there were.
@@ -35,7 +51,9 @@ WorldStats GetWorldStats();
 
 // A goroutine of a stopped world. [sp, hi) holds every frame it will return to, its closure, and
 // the callee-saved registers it will see again; a register that only a signal frame holds is in
-// `ucontext`.
+// `ucontext`. One that went to a stack of the program's own (a coroutine's) is shown with all of
+// its own stack, and of that other one with `away`: the first kAwayBytes from where it was left,
+// among them what its frames had in registers when it called the runtime.
 struct GView {
   enum class State : uint8_t {
     kCaller,        // the one that stopped the world: sp is that of ForEachG
@@ -51,17 +69,22 @@ struct GView {
   uintptr_t lo;  // of its stack
   uintptr_t hi;
   // The interrupted ucontext_t, for a goroutine that waits in a handler; null otherwise. sp is then
-  // below the red zone; where the goroutine runs on a stack that is not the scheduler's, it is lo.
+  // below the red zone.
   const void* ucontext;
-  // The end of the altstack that the ucontext lies on, 0: on none. Between the two are its vector
-  // registers, and, where a handler of the program's was interrupted, that one's frames and what
-  // the goroutine had in registers when it began.
+  // The end of the altstack that the ucontext lies on, the thread's or one of the program's; 0: on
+  // none. Between the two are its vector registers, and, where a handler of the program's was
+  // interrupted, that one's frames and what the goroutine had in registers when it began.
   uintptr_t context_hi;
+  // A copy, there until the visit ends; empty for a goroutine that is on its own stack.
+  const uintptr_t* away;
+  size_t away_words;
 };
+inline constexpr size_t kAwayBytes = 4096;
 
 // Calls visit(view, arg) once for each goroutine that lives. Requires: the caller stopped the
-// world. `visit` must not make or end a goroutine.
-void ForEachG(void (*visit)(const GView& g, void* arg), void* arg);
+// world. `visit` must not make or end a goroutine. `caller_sp`: what is shown of the caller begins
+// there, above frames of its own that are of no interest; 0: with all of them.
+void ForEachG(void (*visit)(const GView& g, void* arg), void* arg, uintptr_t caller_sp = 0);
 
 }  // namespace plimsoll::sched
 

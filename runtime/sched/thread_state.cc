@@ -58,7 +58,11 @@ bool TellsOfFutexWait(const char* text) {
   return (kind == FUTEX_WAIT || kind == FUTEX_WAIT_BITSET) && no_deadline;
 }
 
-bool SleepsInFutex(int32_t tid) {
+namespace {
+
+// Fills `text` with the first bytes of /proc/self/task/TID`name`, and a 0. False: it cannot be
+// read.
+bool ReadOf(int32_t tid, const char* name, char* text, long room) {
   char path[40] = "/proc/self/task/";
   char digits[10];
   int n = 0;
@@ -67,16 +71,33 @@ bool SleepsInFutex(int32_t tid) {
   }
   char* at = path + sizeof("/proc/self/task/") - 1;
   while (n > 0) *at++ = digits[--n];
-  for (const char* rest = "/syscall"; (*at++ = *rest++) != '\0';) {
+  while ((*at++ = *name++) != '\0') {
   }
   const long fd = base::RawSyscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
   if (fd < 0) return false;
-  char text[256];
-  const long got = base::RawSyscall(SYS_read, fd, text, sizeof(text) - 1);
+  const long got = base::RawSyscall(SYS_read, fd, text, room - 1);
   base::RawSyscall(SYS_close, fd);
   if (got <= 0) return false;
   text[got] = '\0';
-  return TellsOfFutexWait(text);
+  return true;
+}
+
+}  // namespace
+
+bool SleepsInFutex(int32_t tid) {
+  char text[256];
+  return ReadOf(tid, "/syscall", text, sizeof(text)) && TellsOfFutexWait(text);
+}
+
+char ThreadState(int32_t tid) {
+  char text[64];
+  if (!ReadOf(tid, "/stat", text, sizeof(text))) return 0;
+  // "TID (name) S …": the name, of up to 15 bytes, may hold anything.
+  const char* end = nullptr;
+  for (const char* at = text; *at != '\0'; ++at) {
+    if (*at == ')') end = at;
+  }
+  return end != nullptr && end[1] == ' ' ? end[2] : 0;
 }
 
 }  // namespace plimsoll::sched

@@ -1,5 +1,5 @@
-// What the kernel tells of a thread of this process. For sysmon: raw system calls and own memory
-// alone; a call costs up to some microseconds.
+// What the kernel tells of a thread of this process. For sysmon and for dumps: raw system calls and
+// own memory alone; a call costs up to some microseconds.
 #ifndef PLIMSOLL_RUNTIME_SCHED_THREAD_STATE_H_
 #define PLIMSOLL_RUNTIME_SCHED_THREAD_STATE_H_
 
@@ -9,6 +9,9 @@ namespace plimsoll::sched {
 
 // The CPU time that the thread has used so far, in ns; 0 where there is no such thread.
 int64_t ThreadCpuNanos(int32_t tid);
+
+// "R": it runs or waits for a CPU; "S", "D", "T", …: as in proc(5); 0: that cannot be told.
+char ThreadState(int32_t tid);
 
 // Whether the thread sleeps now in a futex wait without a deadline: it waits for a std::mutex, a
 // semaphore or a condition, and a signal does not end its wait. False also where that cannot be

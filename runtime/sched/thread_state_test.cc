@@ -11,6 +11,7 @@
 #include <atomic>
 #include <cstdint>
 #include <string>
+#include <thread>
 
 #include "gtest/gtest.h"
 
@@ -123,6 +124,37 @@ TEST(ThreadStateTest, CpuTimeIsThatOfTheThread) {
   while ((now = ThreadCpuNanos(runs.tid.load())) < before + 1'000'000) sched_yield();
   EXPECT_GT(now, before);
   EXPECT_EQ(ThreadCpuNanos(2'000'000'000), 0);
+}
+
+TEST(ThreadStateTest, OneThatSpinsRunsAndOneThatWaitsSleeps) {
+  std::atomic<bool> stop{false};
+  std::atomic<int32_t> spins{0}, waits{0};
+  std::thread spinner([&] {
+    // What a name may hold.
+    pthread_setname_np(pthread_self(), "a) R (b) S");
+    spins.store(static_cast<int32_t>(syscall(SYS_gettid)));
+    while (!stop.load()) {
+    }
+  });
+  while (spins.load() == 0) {
+  }
+  EXPECT_EQ(ThreadState(spins.load()), 'R');
+  int gate[2];
+  ASSERT_EQ(pipe(gate), 0);
+  std::thread waiter([&] {
+    waits.store(static_cast<int32_t>(syscall(SYS_gettid)));
+    char c;
+    EXPECT_EQ(read(gate[0], &c, 1), 1);
+  });
+  while (waits.load() == 0 || ThreadState(waits.load()) != 'S') {
+  }
+  stop.store(true);
+  ASSERT_EQ(write(gate[1], "x", 1), 1);
+  spinner.join();
+  waiter.join();
+  close(gate[0]);
+  close(gate[1]);
+  EXPECT_EQ(ThreadState(0x7fffffff), 0);
 }
 
 }  // namespace

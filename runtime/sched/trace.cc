@@ -14,8 +14,9 @@ namespace plimsoll::sched {
 namespace {
 
 constexpr std::string_view kKindTexts[] = {
-    "spawn",    "run",     "park",          "yield",  "end",    "ready", "steal",
-    "hand-off", "preempt", "blocking call", "return", "retake", "timer", "poll",
+    "spawn",    "run",     "park",          "yield",     "end",    "ready", "steal",
+    "hand-off", "preempt", "blocking call", "return",    "retake", "timer", "poll",
+    "stop",     "start",   "gc begin",      "gc marked", "gc end",
 };
 static_assert(std::size(kKindTexts) == static_cast<size_t>(TraceKind::kCount));
 
@@ -40,6 +41,10 @@ void Tell(TraceEvent event) {
 
 int32_t ProcOf(const M* m) { return m != nullptr && m->p != nullptr ? m->p->id : -1; }
 int32_t ThreadOf(const M* m) { return m != nullptr ? static_cast<int32_t>(m->id) : -1; }
+uint32_t Micros(int64_t ns) {
+  constexpr int64_t kMost = std::numeric_limits<uint32_t>::max();
+  return static_cast<uint32_t>(ns / 1000 < kMost ? ns / 1000 : kMost);
+}
 uint64_t RunningOn(const M* m) { return m != nullptr && !m->g->is_system_stack ? m->g->id : 0; }
 
 }  // namespace
@@ -47,7 +52,7 @@ uint64_t RunningOn(const M* m) { return m != nullptr && !m->g->is_system_stack ?
 std::string_view TraceKindText(TraceKind kind) { return kKindTexts[static_cast<size_t>(kind)]; }
 
 bool StartTracingBy(TraceFn fn, void* tracer) {
-  StopTheWorld();
+  StopTheWorld(StopReason::kTracing);
   const bool free = door.fn.load(std::memory_order_relaxed) == nullptr;
   if (free) {
     door.arg.store(tracer, std::memory_order_relaxed);
@@ -62,7 +67,7 @@ bool StartTracingBy(TraceFn fn, void* tracer) {
 }
 
 void StopTracing() {
-  StopTheWorld();
+  StopTheWorld(StopReason::kTracing);
   if (door.fn.load(std::memory_order_relaxed) != nullptr) {
     sched.mode.fetch_and(~uint32_t{kTracing}, std::memory_order_relaxed);
     sched.resumes_slowly.store(sched.migrate_always, std::memory_order_relaxed);
@@ -164,13 +169,36 @@ void TraceReturn(const M* m, const P* left) {
 void TraceRetake(const P* p) { Tell({.proc = p->id, .kind = TraceKind::kRetake}); }
 
 void TraceTimer(const M* m, const P* owner, int64_t late_ns) {
-  constexpr int64_t kMost = std::numeric_limits<uint32_t>::max();
-  const int64_t late_us = late_ns / 1000;
   Tell({.other = static_cast<uint64_t>(owner->id),
         .proc = ProcOf(m),
         .thread = ThreadOf(m),
-        .count = static_cast<uint32_t>(late_us < kMost ? late_us : kMost),
+        .count = Micros(late_ns),
         .kind = TraceKind::kTimer});
+}
+
+void TraceStop(const M* m, StopReason why, int64_t took_ns) {
+  Tell({.g = RunningOn(m),
+        .proc = ProcOf(m),
+        .thread = ThreadOf(m),
+        .count = Micros(took_ns),
+        .kind = TraceKind::kStop,
+        .stop = why});
+}
+
+void TraceStart(const M* m, StopReason why, int64_t stopped_ns) {
+  Tell({.g = RunningOn(m),
+        .proc = ProcOf(m),
+        .thread = ThreadOf(m),
+        .count = Micros(stopped_ns),
+        .kind = TraceKind::kStart,
+        .stop = why});
+}
+
+void TraceGc(TraceKind kind, uint64_t cycle) {
+  if (!Tracing()) return;
+  NoPreempt guard;
+  const M* m = CurrentM();
+  Tell({.g = RunningOn(m), .other = cycle, .proc = ProcOf(m), .thread = ThreadOf(m), .kind = kind});
 }
 
 void TracePoll(const M* m, const GList& ready) {

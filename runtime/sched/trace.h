@@ -1,5 +1,6 @@
 // A Tracer is told what the scheduler does: who was made, parked, readied, run, stolen, preempted,
-// in a blocking call; which timers fired, and what a poll found.
+// in a blocking call; which timers fired, and what a poll found; when the world stood still, and
+// for what; the collector's cycles.
 //
 //   TraceBuffer buffer(1 << 20);               // trace_buffer.h: keeps the first million events
 //   CHECK(StartTracing(buffer));
@@ -16,7 +17,8 @@
 // Within:   with preemption off, and in part where a goroutine has not yet left its stack. A tracer
 //           may not block, allocate, take a lock that is held elsewhere, or call the runtime.
 // Left out: the Ready of one that parked before the tracing began; a BlockingCall within another.
-//           One that was in a call when the tracing began is told of when it returns.
+//           One that was in a call when the tracing began is told of when it returns. The stops
+//           of the world that begin and end the tracing.
 // One:      tracer works at a time.
 #ifndef PLIMSOLL_RUNTIME_SCHED_TRACE_H_
 #define PLIMSOLL_RUNTIME_SCHED_TRACE_H_
@@ -26,25 +28,31 @@
 #include <string_view>
 
 #include "plimsoll/runtime/sched/park.h"
+#include "plimsoll/runtime/sched/stop_world.h"
 
 namespace plimsoll::sched {
 
 enum class TraceKind : uint8_t {
-  kSpawn,    // g was made by `other`
-  kRun,      // g begins, or goes on, on `proc`
-  kPark,     // g leaves its P, to wait for `reason`
-  kYield,    // g leaves its P, to the back of the queue
-  kEnd,      // g has ended
-  kReady,    // g, which had parked, was made runnable by `other`
-  kSteal,    // `proc` took `count` goroutines from the P `other`, and runs g of them
-  kHandOff,  // `proc` goes to `thread`; g goes on there in place, or 0: it looks for something
-  kPreempt,  // g's slice on `proc` was ended in place
-  kCall,     // g begins a BlockingCall; it leaves `proc` to whoever takes it meanwhile
-  kReturn,   // g is back, on `proc`, or waits for a P: -1. It had left the P `other`; count 1: and
-             // found it there
-  kRetake,   // `proc` was taken from a goroutine that is in a BlockingCall
-  kTimer,    // a timer of the P `other` fires on `proc`, `count` us late
-  kPoll,     // `thread` found `count` goroutines whose wait is over; a kReady of each follows
+  kSpawn,     // g was made by `other`
+  kRun,       // g begins, or goes on, on `proc`
+  kPark,      // g leaves its P, to wait for `reason`
+  kYield,     // g leaves its P, to the back of the queue
+  kEnd,       // g has ended
+  kReady,     // g, which had parked, was made runnable by `other`
+  kSteal,     // `proc` took `count` goroutines from the P `other`, and runs g of them
+  kHandOff,   // `proc` goes to `thread`; g goes on there in place, or 0: it looks for something
+  kPreempt,   // g's slice on `proc` was ended in place
+  kCall,      // g begins a BlockingCall; it leaves `proc` to whoever takes it meanwhile
+  kReturn,    // g is back, on `proc`, or waits for a P: -1. It had left the P `other`; count 1: and
+              // found it there
+  kRetake,    // `proc` was taken from a goroutine that is in a BlockingCall
+  kTimer,     // a timer of the P `other` fires on `proc`, `count` us late
+  kPoll,      // `thread` found `count` goroutines whose wait is over; a kReady of each follows
+  kStop,      // the world stands still, for `stop`, `count` us after that was asked for
+  kStart,     // it goes on, `count` us later
+  kGcBegin,   // the collector's cycle `other` begins
+  kGcMarked,  // it has marked all that lives; the world is stopped
+  kGcEnd,     // it is over, but for the sweep
   kCount,
 };
 std::string_view TraceKindText(TraceKind kind);
@@ -58,6 +66,7 @@ struct TraceEvent {
   uint32_t count = 0;
   TraceKind kind = TraceKind::kSpawn;
   WaitReason reason = WaitReason::kNone;
+  StopReason stop = StopReason::kOther;
 };
 
 template <typename T>
@@ -80,6 +89,10 @@ template <Tracer T>
 // On return the tracer is called no more. Stops the world for a moment; does nothing where none is
 // at work.
 void StopTracing();
+
+// The collector's wiring tells of a cycle: kGcBegin, kGcMarked, kGcEnd. Nothing where nobody
+// traces.
+void TraceGc(TraceKind kind, uint64_t cycle);
 
 }  // namespace plimsoll::sched
 

@@ -13,6 +13,8 @@ namespace {
 
 // What happens on no P: a foreign thread readies one, sysmon ends a slice.
 constexpr int32_t kElsewhere = 100'000;
+constexpr int32_t kWorld = kElsewhere + 1;
+constexpr int32_t kCollector = kElsewhere + 2;
 
 class Picture {
  public:
@@ -32,20 +34,29 @@ class Picture {
     while (!running_.empty()) EndBar(running_.begin()->first, end, "end of the trace");
     for (const int32_t row : rows_) {
       Line(R"({"ph":"M","pid":1,"tid":%d,"name":"thread_name","args":{"name":"%s"}})", row,
-           row == kElsewhere ? "no P" : ("P " + std::to_string(row)).c_str());
+           NameOfRow(row).c_str());
     }
     return "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n" + text_ + "\n]}\n";
   }
 
  private:
-  struct Bar {
+  struct Running {
     uint64_t g;
     int64_t since_ns;
     const char* doing = "";
   };
 
+  static std::string NameOfRow(int32_t row) {
+    return row == kElsewhere   ? "no P"
+           : row == kWorld     ? "the world"
+           : row == kCollector ? "collector"
+                               : "P " + std::to_string(row);
+  }
+
   void Add(const TraceEvent& e) {
-    const int32_t row = Row(e.proc);
+    const int32_t row = Row(e.kind == TraceKind::kStop || e.kind == TraceKind::kStart ? kWorld
+                            : e.kind >= TraceKind::kGcBegin                           ? kCollector
+                                                                                      : e.proc);
     switch (e.kind) {
       case TraceKind::kRun:
         BeginBar(row, e);
@@ -91,9 +102,35 @@ class Picture {
       case TraceKind::kPoll:
         Point(row, e, "goroutines", e.count);
         break;
+      case TraceKind::kStop:
+        stopped_ns_ = e.when_ns;
+        break;
+      case TraceKind::kStart:
+        // (The trace may begin in between.)
+        if (stopped_ns_ != 0) Bar(row, stopped_ns_, e, "stopped: ", StopReasonText(e.stop));
+        stopped_ns_ = 0;
+        break;
+      case TraceKind::kGcBegin:
+        cycle_ns_ = e.when_ns;
+        break;
+      case TraceKind::kGcMarked:
+        Point(row, e, "cycle", e.other);
+        break;
+      case TraceKind::kGcEnd:
+        if (cycle_ns_ != 0) Bar(row, cycle_ns_, e, "cycle ", std::to_string(e.other));
+        cycle_ns_ = 0;
+        break;
       case TraceKind::kCount:
         break;
     }
+  }
+
+  // From then until e.
+  void Bar(int32_t row, int64_t since_ns, const TraceEvent& e, const char* what,
+           std::string_view which) {
+    Line(R"({"ph":"X","pid":1,"tid":%d,"ts":%s,"dur":%s,"name":"%s%s"})", row,
+         Time(since_ns).c_str(), Micros(e.when_ns - since_ns).c_str(), what,
+         std::string(which).c_str());
   }
 
   // From a blocking call. Where the P that it left is not its own any more, nobody may have told.
@@ -165,8 +202,10 @@ class Picture {
     TraceKind kind;
   };
   int64_t began_ns_ = 0;
+  int64_t stopped_ns_ = 0;  // since when the world stands still; 0: it does not
+  int64_t cycle_ns_ = 0;    // likewise, of the collector's cycle
   uint64_t arrows_ = 0;
-  std::map<int32_t, Bar> running_;      // by row
+  std::map<int32_t, Running> running_;  // by row
   std::map<uint64_t, Arrow> arrow_to_;  // by goroutine: its last spawn or ready
   std::vector<int32_t> rows_;
   std::string text_;

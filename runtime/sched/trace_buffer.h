@@ -45,7 +45,9 @@ static_assert(Tracer<TraceBuffer>);
 // In the Trace Event Format (JSON): a row for each P, a bar for each time that a goroutine ran on
 // it, with why it left, and for each that it was in a blocking call and the P still its own; an
 // arrow from each spawn and ready to the run it led to; points for steals, hand-offs, timers, polls
-// and Ps retaken. Times in us from the first event. Holds numbers and texts of ours alone.
+// and Ps retaken. A row for the world, with a bar for each time that it stood still, and one for
+// the collector, with a bar for each cycle and a point where its mark is over. Times in us from the
+// first event. Holds numbers and texts of ours alone.
 std::string TracePicture(absl::Span<const TraceEvent> events);
 
 }  // namespace plimsoll::sched

@@ -92,6 +92,30 @@ TEST(TracePictureTest, DrawsBlockingCallsTimersAndPolls) {
 )");
 }
 
+TEST(TracePictureTest, DrawsStopsOfTheWorldAndCyclesOfTheCollector) {
+  const std::vector<TraceEvent> events = {
+      // The trace began in between.
+      {.when_ns = 500, .proc = 0, .kind = TraceKind::kGcEnd},
+      {.when_ns = 600, .proc = 0, .kind = TraceKind::kStart, .stop = StopReason::kTracing},
+      {.when_ns = 1000, .other = 3, .proc = 0, .kind = TraceKind::kGcBegin},
+      {.when_ns = 2000, .proc = 0, .kind = TraceKind::kStop, .stop = StopReason::kGcStart},
+      {.when_ns = 2500, .proc = 0, .kind = TraceKind::kStart, .stop = StopReason::kGcStart},
+      {.when_ns = 4000, .proc = 1, .kind = TraceKind::kStop, .stop = StopReason::kGcEnd},
+      {.when_ns = 4200, .other = 3, .proc = 1, .kind = TraceKind::kGcMarked},
+      {.when_ns = 4300, .proc = 1, .kind = TraceKind::kStart, .stop = StopReason::kGcEnd},
+      {.when_ns = 5000, .other = 3, .proc = 1, .kind = TraceKind::kGcEnd},
+  };
+  EXPECT_EQ(TracePicture(events), R"({"displayTimeUnit":"ns","traceEvents":[
+{"ph":"X","pid":1,"tid":100001,"ts":1.500,"dur":0.500,"name":"stopped: gc start"},
+{"ph":"i","s":"t","pid":1,"tid":100002,"ts":3.700,"name":"gc marked","args":{"cycle":3}},
+{"ph":"X","pid":1,"tid":100001,"ts":3.500,"dur":0.300,"name":"stopped: gc end"},
+{"ph":"X","pid":1,"tid":100002,"ts":0.500,"dur":4.000,"name":"cycle 3"},
+{"ph":"M","pid":1,"tid":100002,"name":"thread_name","args":{"name":"collector"}},
+{"ph":"M","pid":1,"tid":100001,"name":"thread_name","args":{"name":"the world"}}
+]}
+)");
+}
+
 TEST(TracePictureTest, WhatRunsAtTheEndIsDrawnAndNothingIsEmpty) {
   EXPECT_EQ(TracePicture({}), "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n\n]}\n");
   const std::vector<TraceEvent> events = {

@@ -30,6 +30,10 @@ void TraceReturn(const M* m, const P* left);
 void TraceRetake(const P* p);
 // `late_ns` after its time, a timer of `owner` is about to fire on m.
 void TraceTimer(const M* m, const P* owner, int64_t late_ns);
+// m's goroutine (null: a foreign thread) has stopped the world, which took so long; and is about to
+// start it again.
+void TraceStop(const M* m, StopReason why, int64_t took_ns);
+void TraceStart(const M* m, StopReason why, int64_t stopped_ns);
 // m (null: sysmon) found `ready` in the idle source. Tells each as readied by nobody.
 void TracePoll(const M* m, const GList& ready);
 

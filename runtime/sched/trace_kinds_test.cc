@@ -9,6 +9,7 @@
 #include "plimsoll/runtime/sched/blocking_call.h"
 #include "plimsoll/runtime/sched/park.h"
 #include "plimsoll/runtime/sched/scheduler.h"
+#include "plimsoll/runtime/sched/stop_world.h"
 #include "plimsoll/runtime/sched/trace.h"
 
 namespace plimsoll::sched {
@@ -55,6 +56,34 @@ struct Counts {
     }
   }
 };
+
+TEST(TraceKindsTest, AStopOfTheWorldIsToldWithItsReasonAndItsStart) {
+  struct Stops {
+    std::atomic<int> stops{0}, starts{0}, wrong{0};
+    void Trace(const TraceEvent& e) noexcept {
+      if (e.kind != TraceKind::kStop && e.kind != TraceKind::kStart) return;
+      wrong.fetch_add(e.stop != StopReason::kTrim || e.g != GoroutineId(CurrentG()));
+      if (e.kind == TraceKind::kStop) {
+        wrong.fetch_add(stops.fetch_add(1) != starts.load());
+      } else {
+        wrong.fetch_add(starts.fetch_add(1) + 1 != stops.load());
+      }
+    }
+  } told;
+  ASSERT_TRUE(StartTracing(told));
+  for (int i = 0; i < 5; ++i) {
+    StopTheWorld(StopReason::kTrim);
+    EXPECT_EQ(told.stops.load(), i + 1);
+    EXPECT_EQ(told.starts.load(), i);
+    StartTheWorld();
+    EXPECT_EQ(told.starts.load(), i + 1);
+  }
+  StopTracing();
+  EXPECT_EQ(told.wrong.load(), 0);
+  for (size_t i = 0; i < static_cast<size_t>(StopReason::kCount); ++i) {
+    EXPECT_FALSE(StopReasonText(static_cast<StopReason>(i)).empty());
+  }
+}
 
 TEST(TraceKindsTest, StealsHandOffsAndPreemptionsAreTold) {
   Counts counts;

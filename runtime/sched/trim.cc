@@ -163,7 +163,7 @@ bool TrimStopped(Candidate& c, int64_t now, int64_t parked_ns, size_t most, size
 // On a goroutine.
 void TrimBatch(Candidate* batch, int n, int64_t parked_ns) {
   for (int done = 0; done < n;) {
-    StopTheWorld();
+    StopTheWorld(StopReason::kTrim);
     stops.fetch_add(1, std::memory_order_relaxed);
     const int64_t now = NowNanos();
     const int end = done + kStacksAStop < n ? done + kStacksAStop : n;

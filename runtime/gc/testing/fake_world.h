@@ -34,11 +34,12 @@ class FakeWorld final : public World {
   bool may_allocate = true;
   uint64_t heap_limit = UINT64_MAX;
 
-  void Stop() override {
+  void Stop(StopFor) override {
     ++stops;
     if (stopping) stopping();
   }
   void Start() override {}
+  void Note(Stage, uint64_t) override {}
   void ScanStacks(uintptr_t sp, RangeSink& sink) override {
     if (scanning) scanning();
     if (scan_stack) sink.Scan(sp, hi_);
