@@ -9,7 +9,9 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <iterator>
+#include <utility>
 
 #include "plimsoll/alloc/base/check.h"
 #include "plimsoll/alloc/base/futex.h"
@@ -143,13 +145,19 @@ void ShowFrom(uintptr_t sp, GView* view) {
   away_words.CopyFrom(sp, view);
 }
 
+// Above a goroutine's own G its stack holds nothing but the colour.
+uintptr_t EndOfStack(const G* g) {
+  const auto end = reinterpret_cast<uintptr_t>(g + 1);
+  return end > g->stack.lo && end < g->stack.hi ? end : g->stack.hi;
+}
+
 GView ViewOf(const G* g, GStatus status) {
   GView view{.id = g->id,
              .state = GView::State::kWaiting,
              .reason = g->reason,
              .sp = 0,
              .lo = g->stack.lo,
-             .hi = g->stack.hi,
+             .hi = EndOfStack(g),
              .ucontext = nullptr,
              .context_hi = 0,
              .away = nullptr,
@@ -177,22 +185,70 @@ GView ViewOf(const G* g, GStatus status) {
   return view;
 }
 
-struct Visit {
-  void (*fn)(const GView&, void*);
-  void* arg;
-  const G* caller;
-};
-
-void VisitSlot(const stack::Stack& stack, void* arg) {
-  const Visit& visit = *static_cast<Visit*>(arg);
-  const G* g = GOfStack(stack);
-  if (g == visit.caller) return;
-  // acquire: pairs with the release of whoever left the goroutine in this state
-  const GStatus status = g->status.load(std::memory_order_acquire);
-  if (status == GStatus::kIdle || status == GStatus::kDead) return;
-  PLIMSOLL_CHECK(status != GStatus::kRunning, "goroutine ", g->id, " runs in a stopped world");
-  visit.fn(ViewOf(g, status), visit.arg);
+void Prefetch(uintptr_t lo, uintptr_t hi) {
+  constexpr uintptr_t kLine = 64;
+  for (uintptr_t at = lo; at < hi; at += kLine) __builtin_prefetch(reinterpret_cast<void*>(at));
 }
+
+// Visits goroutines a few places behind those that are met. One that does not run is in no cache,
+// and who waits for its lines one by one waits longer than the rest of the visit takes: so a G's
+// are asked for as it is met, and its frames' as it has come.
+class Visits {
+ public:
+  Visits(void (*fn)(const GView&, void*), void* arg, const G* caller)
+      : fn_(fn), arg_(arg), caller_(caller) {}
+
+  void Meet(const G* g) {
+    Prefetch(reinterpret_cast<uintptr_t>(g), reinterpret_cast<uintptr_t>(&g->trimmed_id));
+    if (const G* before = met_.Push(g); before != nullptr) Look(before);
+  }
+
+  void Finish() {
+    for (size_t i = 0; i < kMet; ++i) {
+      if (const G* g = met_.Push(nullptr); g != nullptr) Look(g);
+    }
+    for (size_t i = 0; i < kSeen; ++i) {
+      if (const G* g = seen_.Push(nullptr); g != nullptr) Show(g);
+    }
+  }
+
+ private:
+  static constexpr size_t kMet = 8;
+  static constexpr size_t kSeen = 4;
+  static constexpr uintptr_t kFrames = 1024;  // bytes asked for: more than a parked one has, mostly
+
+  // The last N. Push gives back the one before them, null at first.
+  template <size_t N>
+  class Line {
+   public:
+    const G* Push(const G* g) { return std::exchange(last_[count_++ % N], g); }
+
+   private:
+    const G* last_[N] = {};
+    size_t count_ = 0;
+  };
+
+  void Look(const G* g) {
+    if (g == caller_) return;
+    // acquire: pairs with the release of whoever left the goroutine in this state
+    const GStatus status = g->status.load(std::memory_order_acquire);
+    if (status == GStatus::kIdle || status == GStatus::kDead) return;
+    PLIMSOLL_CHECK(status != GStatus::kRunning, "goroutine ", g->id, " runs in a stopped world");
+    // Of a parked one: most are.
+    const auto sp = reinterpret_cast<uintptr_t>(g->sp);
+    if (sp >= g->stack.lo && sp < g->stack.hi) Prefetch(sp, std::min(EndOfStack(g), sp + kFrames));
+    if (const G* before = seen_.Push(g); before != nullptr) Show(before);
+  }
+
+  // By here it has been looked at, and does not run.
+  void Show(const G* g) { fn_(ViewOf(g, g->status.load(std::memory_order_relaxed)), arg_); }
+
+  void (*fn_)(const GView&, void*);
+  void* arg_;
+  const G* caller_;
+  Line<kMet> met_;
+  Line<kSeen> seen_;
+};
 
 }  // namespace
 
@@ -330,7 +386,7 @@ __attribute__((noinline)) void ForEachG(void (*visit)(const GView&, void*), void
                .reason = WaitReason::kNone,
                .sp = 0,
                .lo = caller->stack.lo,
-               .hi = caller->stack.hi,
+               .hi = EndOfStack(caller),
                .ucontext = nullptr,
                .context_hi = 0,
                .away = nullptr,
@@ -338,8 +394,11 @@ __attribute__((noinline)) void ForEachG(void (*visit)(const GView&, void*), void
     ShowFrom(caller_sp != 0 ? caller_sp : saved.sp, &view);
     visit(view, arg);
   }
-  Visit each{visit, arg, caller};
-  sched.stacks.ForEachSlot(VisitSlot, &each);
+  Visits visits(visit, arg, caller);
+  sched.stacks.ForEachSlot(
+      [](const stack::Stack& stack, void* to) { static_cast<Visits*>(to)->Meet(GOfStack(stack)); },
+      &visits);
+  visits.Finish();
 }
 
 }  // namespace plimsoll::sched

@@ -67,7 +67,7 @@ struct GView {
   WaitReason reason;
   uintptr_t sp;
   uintptr_t lo;  // of its stack
-  uintptr_t hi;
+  uintptr_t hi;  // of what may hold anything: its frames, and its G where that is on the stack
   // The interrupted ucontext_t, for a goroutine that waits in a handler; null otherwise. sp is then
   // below the red zone.
   const void* ucontext;

@@ -67,6 +67,9 @@ def draw(path, title, series):
 
 
 def main():
+    if any(arg in ("-h", "--help") for arg in sys.argv[1:]):
+        print(__doc__)
+        return
     if not 2 <= len(sys.argv) <= 5:
         sys.exit(__doc__)
     numbers = sys.argv[2:] + ["1024", "100000", "60"][len(sys.argv) - 2:]

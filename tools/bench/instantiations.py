@@ -48,6 +48,9 @@ def measure(folder, kind, use, n):
 
 
 def main():
+    if any(arg in ("-h", "--help") for arg in sys.argv[1:]):
+        print(__doc__)
+        return
     n = int(sys.argv[1]) if len(sys.argv) > 1 else 100
     with tempfile.TemporaryDirectory() as folder:
         os.symlink(ROOT, os.path.join(folder, "plimsoll"))

@@ -56,6 +56,9 @@ def report(logs):
 
 
 def main():
+    if any(arg in ("-h", "--help") for arg in sys.argv[1:]):
+        print(__doc__)
+        return 0
     lines, enough = report(logs_under(sys.argv[1] if len(sys.argv) > 1 else ".bazel/testlogs"))
     print("\n".join(lines))
     return 0 if enough else 1
