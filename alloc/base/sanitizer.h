@@ -3,6 +3,8 @@
 //   base::RegisterLeakRoots(chunk, bytes);   // LeakSanitizer looks for pointers here
 //   base::Poison(object, size);              // AddressSanitizer: a touch is an error
 //   base::Unpoison(object, size);
+//   base::AnyPoisoned(object, size)          // whether a touch of any of it would be one: for
+//   tests
 #ifndef PLIMSOLL_ALLOC_BASE_SANITIZER_H_
 #define PLIMSOLL_ALLOC_BASE_SANITIZER_H_
 
@@ -40,12 +42,16 @@ inline void UnregisterLeakRoots(const void* base, size_t bytes) {
 }
 inline void Poison(const void* base, size_t bytes) { __asan_poison_memory_region(base, bytes); }
 inline void Unpoison(const void* base, size_t bytes) { __asan_unpoison_memory_region(base, bytes); }
+inline bool AnyPoisoned(const void* base, size_t bytes) {
+  return __asan_region_is_poisoned(const_cast<void*>(base), bytes) != nullptr;
+}
 #else
 inline constexpr bool kAsan = false;
 inline void RegisterLeakRoots(const void*, size_t) {}
 inline void UnregisterLeakRoots(const void*, size_t) {}
 inline void Poison(const void*, size_t) {}
 inline void Unpoison(const void*, size_t) {}
+inline bool AnyPoisoned(const void*, size_t) { return false; }
 #endif
 #ifdef PLIMSOLL_TSAN
 inline constexpr bool kTsan = true;

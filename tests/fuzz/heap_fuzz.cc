@@ -1,22 +1,39 @@
 // Fuzzes the heap beside a plain list of what it holds: bytes are operations, several caches take
 // turns on one thread, every object is full of its own number, and is looked at before it goes.
+// After each operation the span map, the in-use bits, the counts by class and the page heap's
+// totals are what the list says, and what ASan is told of each object is right. The first byte is
+// how often an object is sampled; one sample of 32 is a guarded slot.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <vector>
 
+#include "plimsoll/alloc/base/sanitizer.h"
+#include "plimsoll/alloc/base/units.h"
 #include "plimsoll/alloc/cache_slot.h"
 #include "plimsoll/alloc/heap.h"
+#include "plimsoll/alloc/heap_ops.h"
+#include "plimsoll/alloc/size_class.h"
+#include "plimsoll/alloc/span.h"
+#include "plimsoll/alloc/span_map.h"
+#include "tests/fuzz/heap_look.h"
 
 namespace plimsoll {
 namespace {
 
-void Require(bool fact) {
-  if (!fact) abort();
-}
+using alloc::Require;
 
 constexpr int kCaches = 3;
+
+// So that all is in one region mostly, and a look at it short.
+constexpr uint64_t kMostBytes = MiB(24).value();
+
+// What the heap's spans say; regions are known from one input to the next, as the heap keeps them.
+alloc::HeapLook& Look() {
+  static auto& look = *new alloc::HeapLook;
+  return look;
+}
 
 // Whether all bytes are `tag`; memcmp with itself one byte on, since a byte at a time is slow.
 bool All(const unsigned char* p, size_t size, unsigned char tag) {
@@ -58,7 +75,8 @@ class Reader {
 
 class Model {
  public:
-  Model() {
+  explicit Model(unsigned period) {
+    Heap::SetSamplePeriod(KiB(uint64_t{period} * 4));
     for (alloc::MCache*& cache : caches_) {
       cache = Heap::NewCache();
       Require(cache != nullptr);
@@ -69,13 +87,18 @@ class Model {
 
   ~Model() {
     while (!objects_.empty()) Free(0);
+    Check();
     alloc::SetCurrentCache(nullptr);
     for (alloc::MCache* cache : caches_) Heap::DeleteCache(cache);
     Heap::Step(now_ns_);
     Require(Heap::Stats().live.value() == live_at_start_);
+    // Nothing is left but the guarded pool.
+    Look().Take({});
+    Require(Look().pages == Look().guarded);
   }
 
   void Run(Reader& in) {
+    if (bytes_ > kMostBytes) return Free(in.Byte());
     const unsigned op = in.Byte();
     switch (op % 16) {
       case 0:
@@ -117,7 +140,74 @@ class Model {
     }
   }
 
+  // The whole of the heap beside the list.
+  void Check() const {
+    for (alloc::MCache* cache : caches_) cache->CheckInvariants();
+    alloc::core.pages.CheckInvariants();
+    alloc::HeapLook& look = Look();
+    look.Take({caches_[0], caches_[1], caches_[2]});
+
+    // Each object is there, and is what it should be; there are no others.
+    uint64_t objects[alloc::kClassCount] = {};
+    uint64_t large = 0;
+    uint64_t large_bytes = 0;
+    for (const Object& o : objects_) {
+      const auto address = reinterpret_cast<uintptr_t>(o.at);
+      alloc::Span* span = alloc::FindSpan(address);
+      Require(span != nullptr && alloc::FindSpan(address + (o.size == 0 ? 0 : o.size - 1)) == span);
+      CheckPoison(o);
+      if (span->state == alloc::SpanState::kGuarded) continue;
+      const alloc::Shape shape = alloc::ShapeOf(o.alignment, o.size);
+      if (span->class_index() == 0) {
+        ++large;
+        large_bytes += span->bytes();
+        Require(address == span->base());
+        const size_t bytes = shape.size_class == 0 ? (o.size == 0 ? 1 : o.size)
+                                                   : alloc::kSizeClasses[shape.size_class].size;
+        Require(span->pages == PagesFor(ByteCount(bytes)).value());
+        Require(shape.size_class == 0 ||
+                (span->sample != nullptr && span->sample->size_class == shape.size_class));
+        if (span->sample != nullptr) {
+          Require(span->sample->address == address && span->sample->size == o.size);
+        }
+        continue;
+      }
+      Require(span->class_index() == shape.size_class);
+      ++objects[shape.size_class];
+      const alloc::ObjectIndex at = alloc::Index(address - span->base(), span->magic());
+      Require(at.at_start &&
+              alloc::HeapLook::IsLive(span, at.index, {caches_[0], caches_[1], caches_[2]}));
+    }
+    Require(look.large == large && look.large_bytes == large_bytes);
+    for (size_t c = 1; c < alloc::kClassCount; ++c) Require(look.objects[c] == objects[c]);
+
+    // What the heap tells of itself, and the page heap's totals.
+    const HeapStats s = Heap::Stats();
+    uint64_t live = large_bytes;
+    for (size_t c = 1; c < alloc::kClassCount; ++c) {
+      const alloc::SizeClass& k = alloc::kSizeClasses[c];
+      Require(s.classes[c].spans == look.spans[c] && s.classes[c].objects == look.in_use[c]);
+      Require(s.classes[c].capacity == look.spans[c] * k.objects);
+      live += look.in_use[c] * k.size;
+    }
+    Require(s.live.value() == live && s.large.value() == large_bytes && s.large_objects == large);
+    // The pool's guard pages, one more than slots, are in use and no span's.
+    const uint64_t guards = look.guarded == 0 ? 0 : look.guarded + 1;
+    Require(s.in_spans.value() == (look.pages + guards) << kPageShift);
+    Require(s.mapped.value() == s.in_spans.value() + s.idle.value() + s.released.value());
+    Require(s.caches == kCaches);
+  }
+
  private:
+  // An object may be touched, and what lies behind it within its class may not. That a free one may
+  // not is heap_poison_test's.
+  static void CheckPoison(const Object& o) {
+    if (!base::kAsan) return;
+    Require(!base::AnyPoisoned(o.at, o.size));
+    const size_t usable = alloc::UsableSize("usable size", o.at);
+    Require(usable >= o.size && (usable == o.size || base::AnyPoisoned(o.at + o.size, 1)));
+  }
+
   void Use(unsigned which) {
     current_ = which % kCaches;
     alloc::SetCurrentCache(caches_[current_]);
@@ -137,23 +227,24 @@ class Model {
     Require(p != nullptr);
     const auto address = reinterpret_cast<uintptr_t>(p);
     Require(address % 16 == 0 && address % alignment == 0);
-    Require(Heap::UsableSize(p) >= size);
+    Look().AddRegions(p);
+    bytes_ += size;
     for (const Object& o : objects_) Require(p + size <= o.at || o.at + o.size <= p);
     std::memset(p, ++tag_, size);
     objects_.push_back({p, size, alignment, tag_});
   }
 
-  void Look(const Object& o, size_t size) { Require(All(o.at, size, o.tag)); }
-
   void Grow(unsigned which, size_t size) {
     if (objects_.empty()) return;
+    if (size == 0) size = 1;  // as Reallocate has it
     const size_t index = which % objects_.size();
     Object o = objects_[index];
     objects_.erase(objects_.begin() + static_cast<ptrdiff_t>(index));
+    bytes_ -= o.size;
     const size_t keep = o.size < size ? o.size : size;
     o.at = static_cast<unsigned char*>(Heap::Reallocate(o.at, size));
     Require(o.at != nullptr);
-    Look(o, keep);
+    Require(All(o.at, keep, o.tag));
     Add(o.at, size, 1);
   }
 
@@ -162,7 +253,8 @@ class Model {
     const size_t index = which % objects_.size();
     const Object o = objects_[index];
     objects_.erase(objects_.begin() + static_cast<ptrdiff_t>(index));
-    Look(o, o.size);
+    bytes_ -= o.size;
+    Require(All(o.at, o.size, o.tag));
     if (which % 3 == 0) {
       Heap::FreeAlignedSized(o.at, o.alignment, o.size);
     } else {
@@ -173,6 +265,7 @@ class Model {
   alloc::MCache* caches_[kCaches];
   unsigned current_ = 0;
   std::vector<Object> objects_;
+  uint64_t bytes_ = 0;  // in them
   unsigned char tag_ = 0;
   int64_t now_ns_ = 0;
   uint64_t live_at_start_ = 0;
@@ -182,8 +275,12 @@ class Model {
 }  // namespace plimsoll
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  plimsoll::Model model;
-  plimsoll::Reader in(data, size);
-  while (!in.done()) model.Run(in);
+  if (size < 1 || size > 600) return 0;  // each step looks at everything
+  plimsoll::Model model(data[0]);
+  plimsoll::Reader in(data + 1, size - 1);
+  while (!in.done()) {
+    model.Run(in);
+    model.Check();
+  }
   return 0;
 }

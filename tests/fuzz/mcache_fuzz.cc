@@ -1,8 +1,8 @@
 // Fuzzes the caches of one heap beside a map of what is live: bytes are operations, several caches
 // take turns on one thread, so that every order of owners, strangers, mail, orphans and samples
-// comes up; after each operation the invariants of spans, caches and pages hold.
+// comes up; after each operation the invariants of spans, caches and pages hold, and the in-use
+// bits, less the frees that are on their way, are the map's objects and no others.
 #include <cstdint>
-#include <cstdlib>
 #include <iterator>
 #include <map>
 #include <vector>
@@ -10,18 +10,21 @@
 #include "plimsoll/alloc/heap_core.h"
 #include "plimsoll/alloc/size_class.h"
 #include "plimsoll/alloc/span.h"
+#include "tests/fuzz/heap_look.h"
 
 namespace plimsoll::alloc {
 namespace {
-
-void Require(bool fact) {
-  if (!fact) abort();
-}
 
 // Regions stay in the span map for ever, and so does the heap; each input leaves it empty.
 HeapCore& Core() {
   static auto& core = *new HeapCore;
   return core;
+}
+
+// The same for where to look.
+HeapLook& Look() {
+  static auto& look = *new HeapLook;
+  return look;
 }
 
 class Model {
@@ -53,7 +56,7 @@ class Model {
         return;
       }
       case 4:
-        Core().TakeFromCaches(/*all=*/true);
+        Core().TakeFromCaches(/*all=*/a % 2 == 0);
         return Core().ReadOrphansMail();
       case 5:
       case 6:
@@ -68,12 +71,22 @@ class Model {
 
   void Check() {
     for (MCache* cache : caches_) cache->CheckInvariants();
+    Core().pages.CheckInvariants();
+    HeapLook& look = Look();
+    look.Take({caches_[0], caches_[1], caches_[2]});
+    uint64_t objects[kClassCount] = {};
     for (const auto& [address, size_class] : live_) {
-      const Span* span = FindSpan(address);
+      Span* span = FindSpan(address);
       Require(span != nullptr && span->class_index() == size_class);
       const ObjectIndex at = Index(address - span->base(), span->magic());
-      Require(at.at_start && span->IsInUse(at.index));
+      Require(at.at_start &&
+              HeapLook::IsLive(span, at.index, {caches_[0], caches_[1], caches_[2]}));
+      ++objects[size_class];
     }
+    for (size_t c = 1; c < kClassCount; ++c) Require(look.objects[c] == objects[c]);
+    const PageStats s = Core().pages.Stats();
+    Require(look.large == 0 && s.in_use == look.pages << kPageShift);
+    Require(s.mapped == s.in_use + s.idle + s.released);
   }
 
  private:
@@ -82,15 +95,14 @@ class Model {
   void Allocate(unsigned by, size_t size_class) {
     MCache* cache = caches_[by];
     void* p = nullptr;
-    // A sample's turn gives the object from elsewhere; here it is passed over.
-    while (!cache->TryAllocateClass(size_class, &p)) {
+    if (!cache->TryAllocateClass(size_class, &p)) {
       p = cache->RefillInPlace(size_class);
-      if (p != nullptr) break;
-      if (cache->TakeSampleTurn(size_class)) continue;
-      p = cache->Refill(size_class);
-      if (p != nullptr) break;
-      Require(cache->TakeSampleTurn(size_class));
+      // A sample's turn: its object comes from elsewhere, and is none of this heap's.
+      if (p == nullptr && cache->TakeSampleTurn(size_class)) return;
+      if (p == nullptr) p = cache->Refill(size_class);
+      if (p == nullptr) return Require(cache->TakeSampleTurn(size_class));
     }
+    Look().AddRegions(p);
     const auto address = reinterpret_cast<uintptr_t>(p);
     const auto next = live_.lower_bound(address);
     const size_t size = kSizeClasses[size_class].size;
