@@ -23,17 +23,32 @@ constinit int64_t next_collapse_ns = INT64_MIN;
 
 }  // namespace
 
-#ifdef PLIMSOLL_ASAN
-// Poisoning at the door: what is inside never touches an object.
-void* Heap::Allocate(size_t size) {
-  void* p = alloc::Allocate(size);
-  if (p != nullptr) base::Unpoison(p, size);
+namespace {
+
+// What ASan is told at the door, since what is inside never touches an object: of an object's
+// class the bytes that were asked for may be touched, and UsableSize() opens the others.
+void* Opened(void* p, size_t size) {
+  if constexpr (base::kAsan) {
+    if (p == nullptr) return nullptr;
+    const size_t usable = alloc::UsableSize("malloc", p);
+    base::Unpoison(p, size);
+    base::Poison(static_cast<char*>(p) + size, usable - size);
+  }
   return p;
 }
 
+void Close(const char* call, void* p) {
+  if constexpr (base::kAsan) base::Poison(p, alloc::UsableSize(call, p));
+}
+
+}  // namespace
+
+#ifdef PLIMSOLL_ASAN
+void* Heap::Allocate(size_t size) { return Opened(alloc::Allocate(size), size); }
+
 void Heap::Free(void* p) {
   if (p == nullptr) return;
-  base::Poison(p, alloc::UsableSize("free", p));
+  Close("free", p);
   alloc::Free(p);
 }
 #else
@@ -42,25 +57,19 @@ PLIMSOLL_LEAF void* Heap::Allocate(size_t size) { return alloc::Allocate(size); 
 PLIMSOLL_LEAF void Heap::Free(void* p) { return alloc::Free(p); }
 #endif
 
-void* Heap::AllocateZeroed(size_t size) {
-  void* p = alloc::AllocateZeroed(size);
-  if (p != nullptr) base::Unpoison(p, size);
-  return p;
-}
+void* Heap::AllocateZeroed(size_t size) { return Opened(alloc::AllocateZeroed(size), size); }
 
 void* Heap::AllocateAligned(size_t alignment, size_t size) {
   if (!std::has_single_bit(alignment)) return nullptr;
-  void* p = alloc::AllocateAligned(alignment, size);
-  if (p != nullptr) base::Unpoison(p, size);
-  return p;
+  return Opened(alloc::AllocateAligned(alignment, size), size);
 }
 
 void* Heap::Reallocate(void* p, size_t size) {
   if (p == nullptr) return Allocate(size);
   if (size == 0) size = 1;
-  void* to = alloc::Reallocate("realloc", p, size);
-  if (to != nullptr) base::Unpoison(to, size);
-  return to;
+  // All that may be copied. Where there is no memory it stays so, of which nobody is the worse.
+  if constexpr (base::kAsan) base::Unpoison(p, alloc::UsableSize("realloc", p));
+  return Opened(alloc::Reallocate("realloc", p, size), size);
 }
 
 void Heap::FreeSized(void* p, size_t size) { FreeAlignedSized(p, 1, size); }
@@ -68,7 +77,7 @@ void Heap::FreeSized(void* p, size_t size) { FreeAlignedSized(p, 1, size); }
 void Heap::FreeAlignedSized(void* p, size_t alignment, size_t size) {
   if (p == nullptr) return;
   const alloc::Shape shape = alloc::ShapeOf(alignment, size);
-  if constexpr (base::kAsan) base::Poison(p, alloc::UsableSize("sized free", p));
+  Close("sized free", p);
   alloc::FreeChecked("sized free", p, shape.size_class, shape.pages, size);
 }
 

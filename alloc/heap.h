@@ -17,8 +17,9 @@
 //            limit refuses nothing: it makes idle memory go back sooner.
 // Misuse:    double free, wild and interior free, and a mismatched size end the process with one
 //            line that tells address, class and state. An overflow or a use after free is found
-//            when the object is a guarded sample, with PLIMSOLL_DEBUG=heap=all, and by ASan: freed
-//            memory is poisoned. Not for signal handlers.
+//            when the object is a guarded sample, with PLIMSOLL_DEBUG=heap=all, and by ASan: what
+//            lies behind the size asked for is poisoned, and so is what was freed, also after its
+//            pages went back. Not for signal handlers.
 // Debugging: alloc/heap_settings.h lists what PLIMSOLL_DEBUG says of the heap.
 // Limits:    1 TiB of heap; addresses of 48 bits. One heap in a process.
 #ifndef PLIMSOLL_ALLOC_HEAP_H_

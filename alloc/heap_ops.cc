@@ -376,6 +376,7 @@ void* Reallocate(const char* call, void* p, size_t size) {
   base::Unpoison(p, keep);
   base::Unpoison(to, size);
   std::memcpy(to, p, keep);
+  base::Poison(p, usable);  // as Heap::Free does
   FreeResolved(call, p, span, at);
   return to;
 }

@@ -21,6 +21,8 @@
 //   (1) A page in use belongs to one span, or to one release that is going on.
 //   (2) The span map names a span exactly while the span is not kFree.
 //   (3) Growth that fails leaves no page known: all that can fail is done before the first page is.
+//   (4) Under ASan a page that was in a span and is free may not be touched, and one that is in a
+//       span may be: what of it may not be is for the span's users to say.
 #ifndef PLIMSOLL_ALLOC_MHEAP_H_
 #define PLIMSOLL_ALLOC_MHEAP_H_
 
@@ -161,7 +163,7 @@ class MHeap {
     span->owner.store(nullptr, std::memory_order_seq_cst);
     span->state = SpanState::kFree;
     ClearSpan(span->base(), count, span->class_index(), /*whole=*/true);
-    base::Unpoison(reinterpret_cast<void*>(span->base()), count << kPageShift);
+    base::Poison(reinterpret_cast<void*>(span->base()), count << kPageShift);
     {
       base::SpinLockHolder hold(mu_);
       pages_.Free(page, count, /*released=*/false);
@@ -187,9 +189,13 @@ class MHeap {
         over = OverLimit(taken_back);
         idle_.store(pages_.unreleased_pages(), std::memory_order_relaxed);
       }
+      base::Unpoison(reinterpret_cast<void*>(span->base() + (now << kPageShift)),
+                     (wanted - now) << kPageShift);
       SetSpan(span->base() + (now << kPageShift), wanted - now, span);
     } else if (wanted < now) {
       ClearSpan(span->base() + (wanted << kPageShift), now - wanted, 0, /*whole=*/false);
+      base::Poison(reinterpret_cast<void*>(span->base() + (wanted << kPageShift)),
+                   (now - wanted) << kPageShift);
       base::SpinLockHolder hold(mu_);
       pages_.Free(page + wanted, now - wanted, false);
       in_use_ -= now - wanted;
@@ -394,6 +400,7 @@ class MHeap {
     }
     if (!at.has_value()) return false;
     const uintptr_t base = AddressOf(*at);
+    base::Unpoison(reinterpret_cast<void*>(base), count << kPageShift);
     span->SetPlace(base, static_cast<uint32_t>(magic));
     span->pages = static_cast<uint32_t>(count);
     span->size_class.store(static_cast<uint8_t>(size_class), std::memory_order_relaxed);
