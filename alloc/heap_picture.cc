@@ -94,7 +94,7 @@ void WriteHeapPicture(const HeapStats& stats, const uintptr_t* bases, size_t reg
   int bands = 0;
   for (size_t r = 0; r < regions; ++r) bands += bases[r] != 0;
   const int width = kLeft * 2 + static_cast<int>(kColumns) * kCellWidth;
-  int entries = 3;
+  int entries = 4;
   for (size_t c = 1; c < kClassCount; ++c) entries += stats.classes[c].spans != 0;
   const int columns = (width - 2 * kLeft) / kLegendStep;
   const int first_band = kLegendTop + (entries + columns - 1) / columns * kLegendLine;
@@ -123,6 +123,7 @@ void WriteHeapPicture(const HeapStats& stats, const uintptr_t* bases, size_t reg
   entry(kLarge, "large");
   entry(kIdle, "idle");
   entry(kReleased, "released");
+  entry(kOther, "guarded");
   for (size_t c = 1; c < kClassCount; ++c) {
     if (stats.classes[c].spans == 0) continue;
     entry(kHues[c % std::size(kHues)], kSizeClasses[c].size, " B");

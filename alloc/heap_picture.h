@@ -5,7 +5,7 @@
 //
 //   region   a band of 256 x 32 cells, pages from left to right, then down; 64 MiB
 //   colour   by size class, eight hues in turn; grey: large; white: released to the system;
-//            straw: idle; nothing: no memory
+//            straw: idle; black: guarded samples and their guard pages; nothing: no memory
 //
 // Memory: two bytes a page, mapped by the caller; the heap is not locked while `write` runs.
 #ifndef PLIMSOLL_ALLOC_HEAP_PICTURE_H_

@@ -1,6 +1,7 @@
 // What a program may do that was never meant for our malloc, by name: preload_test runs each on
 // libplimsoll_malloc.so. Status 0: it went well.
 #include <dlfcn.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,6 +65,24 @@ int Dlclose() {
   return p == nullptr ? 3 : 0;
 }
 
+// ---- reports: what a program holds, told by malloc_info and by what is written at its end ----
+
+constexpr size_t kSmallObjects = 100'000;
+constexpr size_t kSmallBytes = 600;
+constexpr size_t kLargeBytes = size_t{3} << 20;
+
+void* kept[kSmallObjects + 1];
+__attribute__((noinline)) void Keep(size_t i, size_t size) {
+  kept[i] = malloc(size);
+  asm volatile("" : : "r"(kept[i]) : "memory");  // no tail call: this frame is to be seen
+}
+
+int Reports() {
+  for (size_t i = 0; i < kSmallObjects; ++i) Keep(i, kSmallBytes);
+  Keep(kSmallObjects, kLargeBytes);
+  return malloc_info(0, stdout);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -73,6 +92,7 @@ int main(int argc, char** argv) {
   } kCases[] = {
       {"fork", &Fork},
       {"dlclose", &Dlclose},
+      {"reports", &Reports},
   };
   for (const auto& c : kCases) {
     if (argc == 2 && strcmp(argv[1], c.name) == 0) return c.run();
