@@ -62,6 +62,7 @@ Given AllocateSmall(MCache* cache, size_t size, size_t alignment, size_t size_cl
       if (const Given sample = MakeSample(size, alignment, size_class); sample.p != nullptr) {
         return sample;
       }
+      cache->SkipSample(size_class);
       continue;
     }
     if (void* p = cache->Refill(size_class)) return {p, cache->LastWasFresh(size_class)};
@@ -70,6 +71,7 @@ Given AllocateSmall(MCache* cache, size_t size, size_t alignment, size_t size_cl
     if (const Given sample = MakeSample(size, alignment, size_class); sample.p != nullptr) {
       return sample;
     }
+    cache->SkipSample(size_class);
   }
 }
 

@@ -480,6 +480,21 @@ TEST(HeapTest, AnObjectIsMadeSmallerAlsoWithoutMemory) {
   EXPECT_EXIT(check(), testing::ExitedWithCode(0), "");
 }
 
+// A sample needs pages of its own, and a record: without memory for these the object is one like
+// others, and the turn is the next one's.
+TEST(HeapTest, AllocationWithoutMemoryForSamplesComesToAnEnd) {
+  if (base::kAsan || base::kTsan) GTEST_SKIP() << "a sanitizer needs address space of its own";
+  auto check = [] {
+    alarm(60);  // ends what does not end
+    Heap::SetSamplePeriod(ByteCount(1));
+    PLIMSOLL_CHECK(Heap::Allocate(100) != nullptr);  // a sample, and a span that waits for the next
+    TakeAllMemory();
+    PLIMSOLL_CHECK(Heap::Allocate(100) == nullptr && Heap::Allocate(30'000) == nullptr);
+    _exit(0);
+  };
+  EXPECT_EXIT(check(), testing::ExitedWithCode(0), "");
+}
+
 #define HEAP_DEATH(statement, text) EXPECT_EXIT(statement, testing::ExitedWithCode(2), text)
 
 TEST(HeapDeathTest, MisuseIsToldWithAddressClassAndState) {

@@ -67,6 +67,14 @@ bool MCache::TakeSampleTurn(size_t size_class) {
   return true;
 }
 
+void MCache::SkipSample(size_t size_class) {
+  Slot& slot = slots_[size_class];
+  Bin& bin = bins_[size_class];
+  if (slot.local != 0 || bin.held == 0) return;
+  slot.local = bin.held & -bin.held;
+  bin.held &= bin.held - 1;
+}
+
 bool MCache::CountLargeSample(uint64_t size) {
   if (sample_period_ != core->sample_period.load(std::memory_order_relaxed)) DrawSampleGap();
   if (sample_period_ == 0) return false;

@@ -120,6 +120,10 @@ class alignas(64) MCache : public Mailbox {
   // TryAllocateClass has failed, before Refill, and again when that has.
   bool TakeSampleTurn(size_t size_class);
 
+  // After TakeSampleTurn, where no sample could be made: the next allocation of the class is
+  // served, however often its turn would come.
+  void SkipSample(size_t size_class);
+
   // Counts a large object. True: it is to be sampled.
   bool CountLargeSample(uint64_t size);
 
