@@ -81,9 +81,10 @@ uint64_t AnonymousBytes() {
 class GoWorld final : public gc::World {
  public:
   void Stop(gc::StopFor why) override {
-    sched::StopTheWorld(why == gc::StopFor::kStart ? sched::StopReason::kGcStart
-                        : why == gc::StopFor::kEnd ? sched::StopReason::kGcEnd
-                                                   : sched::StopReason::kGcCycle);
+    sched::StopTheWorld(why == gc::StopFor::kStart   ? sched::StopReason::kGcStart
+                        : why == gc::StopFor::kEnd   ? sched::StopReason::kGcEnd
+                        : why == gc::StopFor::kWhole ? sched::StopReason::kGcCycle
+                                                     : sched::StopReason::kOther);
   }
   void Start() override { sched::StartTheWorld(); }
 

@@ -25,6 +25,7 @@
 #include "plimsoll/runtime/gc/root.h"
 #include "plimsoll/runtime/gc/string.h"
 #include "plimsoll/runtime/gc/vector.h"
+#include "plimsoll/runtime/gc/what_holds.h"
 #include "plimsoll/runtime/gc_trees_for_tests.h"
 #include "plimsoll/runtime/go.h"
 #include "plimsoll/runtime/sched/attach.h"
@@ -77,6 +78,31 @@ TEST_F(GcWorldTest, ParkedGoroutinesKeepWhatTheirStacksHold) {
   go_on.Close();
   done.Wait();
   EXPECT_EQ(right.load(), kGoroutines);
+}
+
+TEST_F(GcWorldTest, WhatHoldsTellsOfAStackAndOfAChannel) {
+  Channel<int> go_on;
+  Channel<gc::Ptr<Node>> values(1);
+  std::atomic<Node*> on_stack{nullptr};
+  WaitGroup done;
+  done.Add(1);
+  Go([&] {
+    Node* tree = Tree(3, 1);
+    on_stack.store(tree);
+    (void)go_on.Recv();
+    EXPECT_TRUE(IsTree(tree, 3, 1));
+    done.Done();
+  });
+  while (on_stack.load() == nullptr) Yield();
+  for (int i = 0; i < 10; ++i) Yield();
+  const std::string of_stack = gc::WhatHolds(on_stack.load());
+  EXPECT_NE(of_stack.find("is in a goroutine's stack, at 0x"), std::string::npos) << of_stack;
+  Node* sent = Tree(4, 0);
+  values.Send(gc::Ptr<Node>(sent));
+  const std::string of_channel = gc::WhatHolds(sent);
+  EXPECT_NE(of_channel.find("is in a channel, at 0x"), std::string::npos) << of_channel;
+  go_on.Close();
+  done.Wait();
 }
 
 TEST_F(GcWorldTest, AClosureOfAGoroutineThatHasNotRunYetIsARoot) {

@@ -25,6 +25,7 @@
 #include "plimsoll/container/limits_watcher.h"
 #include "plimsoll/container/pressure.h"
 #include "plimsoll/runtime/capabilities.h"
+#include "plimsoll/runtime/gc/collector.h"
 #include "plimsoll/runtime/gc_world.h"
 #include "plimsoll/runtime/netpoll/netpoll.h"
 #include "plimsoll/runtime/sched/blocking_call.h"
@@ -207,6 +208,12 @@ void FollowLimits() {
   }
 }
 
+// Each part is for a process that works: an idle one is not woken.
+void EachSecond() {
+  FollowLimits();
+  (void)gc::CollectIfOld(gc::kPeriodNs);
+}
+
 void OnThreadStart(unsigned m) {
   // Each M allocates from one of ceil(quota) arenas, not from one of four times the host's CPUs.
   (void)BindThreadToArena(m);
@@ -261,7 +268,7 @@ void RunMain(int, char**, const EntryOps& entry, void* closure, const int* exit_
               .migrate_always = MigrateAlwaysWanted(debug),
               .preempt_signal = PreemptSignalWanted(),
               .trim_parked_ns = StackTrimWanted(debug) ? defaults.trim_parked_ns : 0,
-              .before_main = [] { sched::CallEachSecond(FollowLimits); },
+              .before_main = [] { sched::CallEachSecond(EachSecond); },
               .on_thread_start = OnThreadStart},
              entry, closure, exit_code);
 }

@@ -100,6 +100,7 @@ struct Collector {
   std::atomic<bool> running{false};
   std::atomic<uint64_t> begun{0};
   std::atomic<uint64_t> ended{0};
+  std::atomic<int64_t> ended_ns{0};
 
   std::atomic<uint64_t> forced{0};
   std::atomic<uint64_t> live_objects{0};
@@ -388,6 +389,7 @@ void RunCleanups() {
 void EndCycle(World& world, uint64_t number, bool forced) {
   world.Note(Stage::kEnded, number);
   if (forced) gc.forced.fetch_add(1, std::memory_order_relaxed);
+  gc.ended_ns.store(world.NowNanos(), std::memory_order_relaxed);
   gc.ended.store(number, std::memory_order_release);
   gc.running.store(false, std::memory_order_release);  // pairs with TryBegin()
   // Also where those that a cycle before left are not done: one of them may block for long. Without
@@ -733,6 +735,7 @@ void Start(World& world, const Options& options) {
                    " is no fault");
   }
   gc.started_ns = world.NowNanos();
+  gc.ended_ns.store(gc.started_ns, std::memory_order_relaxed);
   gc.world.store(&world, std::memory_order_release);
   alloc::SetCollectedHooks({.check = [] { TheWorld().CheckMutator(); },
                             .need_cache = [] { TheWorld().NeedCache(); },
@@ -755,6 +758,17 @@ void Collect() {
       world.Yield();
     }
   }
+}
+
+bool CollectIfOld(int64_t ns) {
+  World& world = TheWorld();
+  world.CheckMutator();
+  if (gc.gogc.load(std::memory_order_relaxed) < 0 ||
+      world.NowNanos() - gc.ended_ns.load(std::memory_order_relaxed) < ns || !TryBegin()) {
+    return false;
+  }
+  RunCycle(false);
+  return true;
 }
 
 void external_bytes(int64_t change) {
@@ -868,6 +882,8 @@ size_t RecentPauses(Pause* pauses, size_t n) {
 }
 
 namespace internal {
+
+World& JoinedWorld() { return TheWorld(); }
 
 void LastResort() {
   Tell(TheWorld(), Pressure::kCritical);

@@ -5,7 +5,8 @@
 //   gc::Stats s = gc::GetStats();
 //
 // When:     a cycle runs when as much was allocated since the last one as GOGC percent of what was
-//           live then (at least 4 MiB times GOGC / 100), and on Collect().
+//           live then (at least 4 MiB times GOGC / 100), after two minutes without one while
+//           goroutines run, and on Collect().
 // Limit:    what the world's HeapLimit() leaves: cycles then come sooner, also with GOGC=off; but
 //           never sooner than after a twentieth of what is live was allocated. A heap that is over
 //           its limit with everything live works on, and the limit yields.
@@ -45,6 +46,12 @@ void Start(World& world, const Options& options);
 
 // One whole cycle.
 void Collect();
+
+// A cycle, if the last one ended `ns` ago or longer and GOGC is not off. True: there was one. What
+// died since the last cycle of a service that allocates little goes in the end, its cleanups run.
+// The runtime asks once a second while goroutines run, with kPeriodNs (Go's forcegcperiod).
+inline constexpr int64_t kPeriodNs = int64_t{120} * 1'000'000'000;
+bool CollectIfOld(int64_t ns);
 
 // Changes GOGC; returns what it was.
 int SetGoGc(int percent);
@@ -117,6 +124,9 @@ namespace internal {
 
 // What is done before the process ends for lack of memory: pressure is told, a whole cycle.
 void LastResort();
+
+// The world that Start() joined; without one the process ends.
+World& JoinedWorld();
 
 }  // namespace internal
 

@@ -53,6 +53,21 @@ TEST_F(CollectorTest, WhatARootIsGivenWhileRootsAreScannedIsKept) {
   EXPECT_EQ(GetStats().live_objects, 2u);
 }
 
+TEST_F(CollectorTest, AnOldCycleIsReasonForANewOneUnlessGoGcIsOff) {
+  constexpr int64_t kLong = int64_t{1} << 60;
+  uint64_t cycles = GetStats().cycles;
+  EXPECT_FALSE(CollectIfOld(0));  // off
+  const int gogc = SetGoGc(100);
+  EXPECT_FALSE(CollectIfOld(kLong));
+  EXPECT_EQ(GetStats().cycles, cycles);
+  const Node* lost = make<Node>();
+  EXPECT_TRUE(CollectIfOld(0));
+  EXPECT_EQ(GetStats().cycles, cycles + 1);
+  EXPECT_FALSE(InUse(lost));
+  EXPECT_FALSE(CollectIfOld(kLong));
+  SetGoGc(gogc);
+}
+
 TEST_F(CollectorTest, CyclesOfObjectsAreFreedAndWhatARootReachesIsNot) {
   Root<Node> root = make<Node>();
   root->left = make<Node>();

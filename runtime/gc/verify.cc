@@ -20,7 +20,7 @@ using alloc::Object;
 void* MapOrDie(size_t bytes) {
   alloc::MmapPages pages;
   const alloc::Mapping m = pages.Map(ByteCount((bytes + 4095) & ~size_t{4095}), ByteCount(4096), 0);
-  if (m.base == nullptr) base::Fatal("gc: no memory for checkmark: ", bytes, " bytes");
+  if (m.base == nullptr) base::Fatal("gc: no memory to walk the heap: ", bytes, " bytes");
   return m.base;
 }
 void Unmap(void* p, size_t bytes) {
@@ -96,11 +96,14 @@ struct Check final : RangeSink {
   Reached reached;
   uintptr_t from = 0;
   bool marked_by_now = true;  // whether what is reached must be marked already
+  uintptr_t wanted = 0;       // FindWay's
+  bool found = false;
 
   void Reach(uintptr_t word) {
     Object o;
-    if (!FindObject(word, &o)) return;
-    if (reached.Add(o.base(), from) && marked_by_now && !IsMarked(o)) Report(o);
+    if (found || !FindObject(word, &o) || !reached.Add(o.base(), from)) return;
+    if (o.base() == wanted) found = true;
+    if (marked_by_now && !IsMarked(o)) Report(o);
   }
 
   void Scan(uintptr_t lo, uintptr_t hi) override {
@@ -115,9 +118,14 @@ struct Check final : RangeSink {
          at += sizeof(uintptr_t)) {
       ForEachWord(
           {at, &kWord},
-          [](void* check, uintptr_t word, uintptr_t) { static_cast<Check*>(check)->Reach(word); },
+          [](void* to, uintptr_t word, uintptr_t where) {
+            auto* check = static_cast<Check*>(to);
+            if (check->wanted != 0) check->from = where;
+            check->Reach(word);
+          },
           this);
     }
+    from = 0;
   }
 
   [[noreturn]] void Report(const Object& lost) {
@@ -167,7 +175,7 @@ void ReachAll(Check& check, RootsFn roots, void* arg) {
       arg, [](uintptr_t address, void* to) { static_cast<Check*>(to)->Reach(address); }, &check,
       check);
   // What was reached is its own queue.
-  for (size_t i = 0; i < check.reached.size(); ++i) {
+  for (size_t i = 0; i < check.reached.size() && !check.found; ++i) {
     Object o;
     if (!FindObject(check.reached.object(i), &o)) continue;
     ScanPlainly(
@@ -190,6 +198,25 @@ constinit Check* snapshot = nullptr;
 void CheckMarks(RootsFn roots, void* arg) {
   Check check;
   ReachAll(check, roots, arg);
+}
+
+void FindWay(RootsFn roots, void* arg, uintptr_t object, Way& way) {
+  Check check;
+  check.marked_by_now = false;
+  check.wanted = object;
+  ReachAll(check, roots, arg);
+  way.found = check.found;
+  Object o;
+  uintptr_t word = object;
+  while (check.found && FindObject(word, &o)) {
+    if (way.length < Way::kMost) {
+      way.steps[way.length] = {o.base(), NameOf(o), o.bytes(),
+                               (word - o.base()) / sizeof(uintptr_t)};
+    }
+    ++way.length;
+    word = check.reached.From(o.base());
+  }
+  way.root = word;
 }
 
 void TakeSnapshot(RootsFn roots, void* arg) {

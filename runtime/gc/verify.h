@@ -12,11 +12,14 @@
 //                        object. And every word that is not mapped: it must not be the address of
 //                        an object that is about to be freed, unless its type is noscan.
 //
+//   FindWay(roots, object)  what holds an object, from a root on.
+//
 // Memory:   CheckMarks takes about 40 bytes for each reachable object, of its own. Both are for
 //           tests and for PLIMSOLL_DEBUG=checkmark=1,verify=1.
 #ifndef PLIMSOLL_RUNTIME_GC_VERIFY_H_
 #define PLIMSOLL_RUNTIME_GC_VERIFY_H_
 
+#include <cstddef>
 #include <cstdint>
 
 #include "plimsoll/runtime/gc/world.h"
@@ -36,6 +39,26 @@ void TakeSnapshot(RootsFn roots, void* arg);
 void CheckSnapshot();
 
 void VerifyHeap();
+
+// One step of the way from an object to a root: an object, and which word of it holds the step
+// before. The first step is the object itself.
+struct Step {
+  uintptr_t object = 0;
+  const char* type = nullptr;
+  uint64_t bytes = 0;
+  uintptr_t word = 0;
+};
+struct Way {
+  static constexpr size_t kMost = 64;
+  bool found = false;
+  size_t length = 0;  // of all of it; of more than kMost steps the first are told
+  Step steps[kMost] = {};
+  uintptr_t root = 0;  // the word of a stack or a range that holds the last; 0: a Root or a Global
+};
+
+// How `object`, its first byte, is reached, with the world stopped. Memory: 40 bytes for each
+// object that is reached before it.
+void FindWay(RootsFn roots, void* arg, uintptr_t object, Way& way);
 
 }  // namespace plimsoll::gc::internal
 

@@ -30,8 +30,9 @@ class RangeSink {
   ~RangeSink() = default;
 };
 
-// What the world is stopped for: the start or the end of a mark beside the program, or all of one.
-enum class StopFor : uint8_t { kStart, kEnd, kWhole };
+// What the world is stopped for: the start or the end of a mark beside the program, all of one, or
+// a look at the heap.
+enum class StopFor : uint8_t { kStart, kEnd, kWhole, kLook };
 
 // The stages of a cycle. kMarked: nothing is grey any more, and the world is still stopped.
 enum class Stage : uint8_t { kBegun, kMarked, kEnded };
