@@ -363,12 +363,11 @@ void* Reallocate(const char* call, void* p, size_t size) {
   ObjectIndex at;
   Span* span = Resolve(call, p, &at);
   const size_t size_class = size <= kMaxSmall ? ClassOf(size) : 0;
-  if (ClassFor(span) == size_class) {
-    if (size_class != 0) return p;
-    if (core.pages.Resize(span, size)) {
-      if (span->sample != nullptr) watch.samples.Resized(span->sample, size);
-      return p;
+  if (ClassFor(span) == size_class && (size_class != 0 || core.pages.Resize(span, size))) {
+    if (span->state == SpanState::kLarge && span->sample != nullptr) {
+      watch.samples.Resized(span->sample, size);
     }
+    return p;
   }
   void* to = size_class == 0 ? AllocateLarge(size, 1).p : AllocatePlain(size, 1).p;
   if (to == nullptr) return ShrinkInPlace(call, p, span, size) ? p : nullptr;

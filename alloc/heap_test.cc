@@ -485,7 +485,7 @@ TEST(HeapTest, AnObjectIsMadeSmallerAlsoWithoutMemory) {
 TEST(HeapTest, AllocationWithoutMemoryForSamplesComesToAnEnd) {
   if (base::kAsan || base::kTsan) GTEST_SKIP() << "a sanitizer needs address space of its own";
   auto check = [] {
-    alarm(60);  // ends what does not end
+    alarm(20);  // ends what does not end
     Heap::SetSamplePeriod(ByteCount(1));
     PLIMSOLL_CHECK(Heap::Allocate(100) != nullptr);  // a sample, and a span that waits for the next
     TakeAllMemory();

@@ -243,6 +243,9 @@ int Case(std::string_view name) {
     std::memset(Opaque(p) + 40, 0, 24);
   } else if (name == "double") {
     Heap::Free(p);
+  } else if (name == "resized") {
+    p = static_cast<char*>(Heap::Reallocate(p, 45));  // within its class
+    Heap::Free(p);
   } else if (name == "sized") {
     Heap::FreeSized(p, 41);
     return 1;
@@ -300,6 +303,7 @@ TEST(HeapDebugTest, MistakesAreFoundByTheModeThatLooksForThem) {
        "an object of 40 bytes, was written to after it was freed, 5 bytes from its start"},
       {"double", "heapsample=1,heapguard=0", "double free of 0x"},
       {"double", "heapsample=1,heapguard=0", "and freed at"},
+      {"resized", "heapsample=1,heapguard=0", ", 45 bytes, was allocated at"},
       {"double", "heapsample=1,heapguard=1", "a guarded object of 40 bytes"},
       {"guard-overflow", "heapsample=1,heapguard=1", "is 8 bytes past the end of an object"},
       {"guard-slack", "heapsample=1,heapguard=1", "a byte was written 4 past its end"},
