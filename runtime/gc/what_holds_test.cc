@@ -4,7 +4,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -20,9 +19,8 @@ namespace {
 
 using testing::HasSubstr;
 
-std::string Line(const char* format, const void* p) {
-  return absl::StrFormat(absl::ParsedFormat<'x'>(format), reinterpret_cast<uintptr_t>(p));
-}
+std::string At(const void* p) { return absl::StrFormat("%#x", reinterpret_cast<uintptr_t>(p)); }
+std::string ANode(const void* p) { return At(p) + " (plimsoll::gc::Node, 32 bytes)\n"; }
 
 class WhatHoldsTest : public testing::Test {
  protected:
@@ -39,11 +37,9 @@ TEST_F(WhatHoldsTest, TellsEachHolderFromTheObjectToARoot) {
   root->right = make<Node>();
   root->right->left = make<Node>();
   const Node* object = root->right->left.get();
-  EXPECT_EQ(WhatHolds(object),
-            Line("%#x (plimsoll::gc::Node, 32 bytes)\n", object) +
-                Line("  is in word 1 of %#x (plimsoll::gc::Node, 32 bytes)\n", root->right) +
-                Line("  is in word 2 of %#x (plimsoll::gc::Node, 32 bytes)\n", root) +
-                "  is in a gc::Root or gc::Global\n");
+  EXPECT_EQ(WhatHolds(object), ANode(object) + "  is in word 1 of " + ANode(root->right) +
+                                   "  is in word 2 of " + ANode(root) +
+                                   "  is in a gc::Root or gc::Global\n");
   // From within it as well.
   EXPECT_EQ(WhatHolds(&object->right), WhatHolds(object));
 }
@@ -52,12 +48,12 @@ TEST_F(WhatHoldsTest, ACircleIsNoHolder) {
   Node* a = make<Node>();
   a->left = make<Node>();
   a->left->left = a;
-  EXPECT_EQ(WhatHolds(a), Line("%#x (plimsoll::gc::Node, 32 bytes)\n  is held by nothing\n", a));
+  EXPECT_EQ(WhatHolds(a), ANode(a) + "  is held by nothing\n");
 }
 
 TEST_F(WhatHoldsTest, WhatIsNoObjectIsTold) {
   int local = 0;
-  EXPECT_EQ(WhatHolds(&local), Line("%#x is no object of the collected heap\n", &local));
+  EXPECT_EQ(WhatHolds(&local), At(&local) + " is no object of the collected heap\n");
   EXPECT_EQ(WhatHolds(nullptr), "0 is no object of the collected heap\n");
 }
 
@@ -66,8 +62,7 @@ TEST_F(WhatHoldsTest, AStackHoldsWhereNoRootDoes) {
   a->left = make<Node>();
   const std::vector<uintptr_t> stack = {0, reinterpret_cast<uintptr_t>(a)};
   world_.stack = stack;
-  EXPECT_THAT(WhatHolds(a->left),
-              HasSubstr(Line("is in a goroutine's stack, at %#x\n", &stack[1])));
+  EXPECT_THAT(WhatHolds(a->left), HasSubstr("is in a goroutine's stack, at " + At(&stack[1])));
   const Root<Node> root = a;
   EXPECT_THAT(WhatHolds(a->left), HasSubstr("is in a gc::Root or gc::Global\n"));
 }
@@ -88,7 +83,7 @@ TEST_F(WhatHoldsTest, AChannelsBufferIsToldAsOne) {
   range.lo = reinterpret_cast<uintptr_t>(buffer.data());
   range.hi = range.lo + sizeof(uintptr_t);
   internal::AddRange(&range);
-  EXPECT_THAT(WhatHolds(a), HasSubstr(Line("  is in a channel, at %#x\n", buffer.data())));
+  EXPECT_THAT(WhatHolds(a), HasSubstr("  is in a channel, at " + At(buffer.data())));
   internal::RemoveRange(&range);
 }
 

@@ -19,7 +19,7 @@ RULES = ([f"C{i}" for i in range(1, 15)] + [f"S{i}" for i in range(1, 13)] +
          [f"X{i}" for i in range(1, 8)] + [f"T{i}" for i in range(1, 6)] + ["P13", "P15", "P17"])
 
 # Where they are listed, and the sections of these files -> the files of Go whose tests it lists one by one.
-GO_TABLES = ("go_tests.md", "go_proc_tests.md")
+GO_TABLES = ("go_tests.md", "go_proc_tests.md", "go_gc_tests.md")
 LISTED = {
     "test/chan": "test/chan/*.go",
     "src/runtime/chan_test.go": "src/runtime/chan_test.go",
@@ -29,6 +29,9 @@ LISTED = {
     "src/runtime/mfinal_test.go": "src/runtime/mfinal_test.go",
     "test, finalizers": "test/*fin*.go",
     "src/runtime/proc_test.go": "src/runtime/proc_test.go",
+    "src/runtime/gc_test.go": "src/runtime/gc_test.go",
+    "src/runtime/malloc_test.go, mgcpacer_test.go, mgclimit_test.go":
+        "src/runtime/m[ag][lc][lp]*_test.go",
 }
 # Of those, what a row names as a whole.
 BY_FILE = {
@@ -146,7 +149,7 @@ class TablesTest(unittest.TestCase):
 
     def test_every_test_that_a_table_names_exists(self):
         tests = set()
-        for top in ("runtime", "tests"):
+        for top in ("alloc", "runtime", "tests"):
             for path in glob.glob(os.path.join(ROOT, top, "**", "*_test.cc"), recursive=True):
                 tests |= tests_in(read(path))
             for path in glob.glob(os.path.join(ROOT, top, "**", "*_test.py"), recursive=True):
