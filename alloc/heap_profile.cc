@@ -113,9 +113,10 @@ enum Profile : int {
 // The strings that are always there, by their place in the table; paths of mappings follow.
 constexpr std::string_view kStrings[] = {
     "", "inuse_objects", "count", "inuse_space", "bytes", "space",
-    // NOLINTNEXTLINE(bugprone-suspicious-missing-comma): one pattern, on two lines
+    // NOLINTNEXTLINE(bugprone-suspicious-missing-comma): one pattern, on three lines
     "plimsoll::alloc::.*|plimsoll::Heap::.*|\\(anonymous namespace\\)::(MallocSlow|NewSlow|Calloc|"
-    "Realloc|Aligned|New)|calloc|realloc|operator new.*"};
+    "Realloc|Aligned|New)|(__libc_)?(m|c|re|v|pv)alloc|(__libc_)?memalign|(__)?posix_memalign|"
+    "aligned_alloc|reallocarray|operator new.*"};
 
 struct Writer {
   Gzip* gzip;
