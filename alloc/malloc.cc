@@ -36,6 +36,7 @@
 #include "plimsoll/alloc/heap_ops.h"
 #include "plimsoll/alloc/memory_limit.h"
 #include "plimsoll/alloc/new_handler.h"
+#include "plimsoll/alloc/span_map.h"
 
 #define PLIMSOLL_EXPORT extern "C" __attribute__((visibility("default")))
 
@@ -289,6 +290,7 @@ void OnThreadEnd() {
 // before a fork run last in, first out, and others' may allocate until ours has the locks. glibc
 // has room for 48 handlers without a malloc.
 void BeforeConstructors() {
+  SealRegions();  // before the program can call mlockall()
   SetThreadEndHook(&OnThreadEnd);
   pthread_atfork(&BeforeFork, &AfterForkInParent, &AfterForkInChild);
 }

@@ -450,6 +450,20 @@ TEST_F(MallocDeathTest, AThreadThatCouldNotBeMadeIsTriedAgain) {
   EXPECT_EXIT(GetTheThreadLate(), testing::ExitedWithCode(0), "");
 }
 
+// What is mapped for writing is filled with memory. The status is 0.
+[[noreturn]] void LockAllMemory() {
+  if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0) _exit(4);
+  free(Opaque(malloc(100'000)));
+  _exit(ResidentBytes() < uint64_t{60} << 20 ? 0 : 3);
+}
+
+TEST_F(MallocDeathTest, UnderMlockallAnIdleProgramHoldsWhatItUses) {
+  if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0) GTEST_SKIP() << strerror(errno);
+  munlockall();
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(LockAllMemory(), testing::ExitedWithCode(0), "");
+}
+
 TEST_F(MallocDeathTest, AProgramMayForbidTheThread) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");  // the process begins with this environment
   setenv("PLIMSOLL_DEBUG", "heapthread=off", 1);

@@ -8,8 +8,10 @@
 //                  +---------+---------+         +---------+         neighbours in number are
 //                                                                    neighbours in address
 //
-// Regions are asked for next to the last one, so that a run may cross them; where the system gives
-// another place, the numbers leave a gap that is never free. The first is at a random place.
+// Regions are reserved, and opened from their starts as their pages are first used, so that a
+// program under mlockall() holds little more than it needs. They are asked for next to the last
+// one, so that a run may cross them; where the system gives another place, the numbers leave a gap
+// that is never free. The first is at a random place.
 //
 // Large:    anything above kMaxSmall, in whole pages, aligned to any power of two.
 // Failure:  null, when the system gives neither 64 MiB nor the least that is needed.
@@ -67,7 +69,7 @@ struct PageCell {
 };
 
 // `kMaxRegions` is how many regions and gaps there may be; tests have few.
-template <PageSource Source, uint64_t kMaxRegions = kMaxChunks * kChunkPages / kRegionPages>
+template <ArenaSource Source, uint64_t kMaxRegions = kMaxChunks * kChunkPages / kRegionPages>
 class MHeap {
  public:
   constexpr MHeap() = default;
@@ -185,6 +187,10 @@ class MHeap {
         bool zero;
         uint64_t taken_back;
         if (!pages_.AllocateAt(page + now, wanted - now, &zero, &taken_back)) return false;
+        if (!OpenRun(page + now, wanted - now)) {
+          pages_.Free(page + now, wanted - now, zero);
+          return false;
+        }
         in_use_ += wanted - now;
         over = OverLimit(taken_back);
         idle_.store(pages_.unreleased_pages(), std::memory_order_relaxed);
@@ -392,6 +398,10 @@ class MHeap {
       base::SpinLockHolder hold(mu_);
       at = Take(count, align, &zero, &taken_back);
       if (!at.has_value() && Grow(count + align - 1)) at = Take(count, align, &zero, &taken_back);
+      if (at.has_value() && !OpenRun(*at, count)) {
+        pages_.Free(*at, count, zero);
+        at.reset();
+      }
       if (at.has_value()) {
         in_use_ += count;
         idle_.store(pages_.unreleased_pages(), std::memory_order_relaxed);
@@ -424,6 +434,30 @@ class MHeap {
     Release(std::min(over, std::max(pages << kPageShift, MiB(1).value())));
   }
 
+  // Makes pages that are taken usable, and some behind them: a sixteenth of the heap, at most to
+  // the region's end, so that the kernel is not asked for every chunk. False: it refuses.
+  bool OpenRun(uint64_t first, uint64_t count) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    for (uint64_t page = first; page < first + count;) {
+      const uint64_t r = page / kRegionPages;
+      const uint64_t end = std::min(first + count, (r + 1) * kRegionPages);
+      const uint64_t need = (end - r * kRegionPages + kChunkPages - 1) / kChunkPages;
+      page = end;
+      const uint64_t open = opened_[r];
+      if (need <= open) continue;
+      const uint64_t more = pages_.total_pages() / kChunkPages / 16;
+      const uint64_t want = std::min(std::max(need, open + more), kChunksPerRegion);
+      void* base = reinterpret_cast<void*>(region_base_[r] + open * kChunkBytes);
+      if (source_.Open(base, ByteCount((want - open) * kChunkBytes))) {
+        opened_[r] = static_cast<uint8_t>(want);
+      } else if (want > need && source_.Open(base, ByteCount((need - open) * kChunkBytes))) {
+        opened_[r] = static_cast<uint8_t>(need);
+      } else {
+        return false;
+      }
+    }
+    return true;
+  }
+
   // Numbers are aligned as addresses are, up to a region. Beyond it a run is taken in which the
   // aligned one lies somewhere, and the rest goes back.
   std::optional<uint64_t> Take(uint64_t count, uint64_t align, bool* zero, uint64_t* taken_back)
@@ -446,16 +480,18 @@ class MHeap {
     const uint64_t bytes = count << kPageShift;
     const uint64_t whole = (bytes + kRegionBytes - 1) & ~(kRegionBytes - 1);
     if (hint_ == 0 && first_place_ != nullptr) hint_ = first_place_();
-    Mapping m = source_.Map(ByteCount(whole), ByteCount(kRegionBytes), hint_);
+    Mapping m = source_.Reserve(ByteCount(whole), ByteCount(kRegionBytes), hint_);
     uint64_t got = whole;
-    if (m.base == nullptr) {
-      // Address space is scarce (RLIMIT_AS): no more than is needed.
+    const bool reserved = m.base != nullptr;
+    if (!reserved) {
+      // Address space is scarce (RLIMIT_AS): no more than is needed, which need not be where a
+      // region begins, and is open at once.
       got = (bytes + kChunkBytes - 1) & ~(kChunkBytes - 1);
       m = source_.Map(ByteCount(got), ByteCount(kChunkBytes), hint_);
       if (m.base == nullptr) return false;
     }
     const uintptr_t base = reinterpret_cast<uintptr_t>(m.base);
-    if (base + got > (uint64_t{1} << 48) || !AddRange(base, got)) {
+    if (base + got > (uint64_t{1} << 48) || !AddRange(base, got, reserved)) {
       source_.Unmap(m.base, ByteCount(got));
       return false;
     }
@@ -471,8 +507,8 @@ class MHeap {
   }
 
   // All or nothing, so that a range that is refused may be unmapped: what can fail comes first, and
-  // changes nothing by which pages are handed out.
-  bool AddRange(uintptr_t base, uint64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+  // changes nothing by which pages are handed out. `reserved`: nothing of it is open.
+  bool AddRange(uintptr_t base, uint64_t bytes, bool reserved) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     const uintptr_t end = base + bytes;
     const uintptr_t first = base & ~(kRegionBytes - 1);
     // Numbers, and bits for their chunks. Before the records, which cost the system more.
@@ -507,6 +543,7 @@ class MHeap {
         const uint64_t number = NumberAfter(
             region_limit_, region_limit_ > 1 ? region_base_[region_limit_ - 1] : 0, begin);
         region_base_[number] = begin;
+        opened_[number] = reserved ? 0 : kChunksPerRegion;
         region_limit_ = number + 1;
         region->number.store(static_cast<uint32_t>(number), std::memory_order_relaxed);
       }
@@ -554,6 +591,7 @@ class MHeap {
                                     {Span::SpanBytes(SpanKindWords(3)), 64}};
   uint64_t region_limit_ = 0;
   uintptr_t region_base_[kMaxRegions] = {};  // by number; 0: a gap
+  uint8_t opened_[kMaxRegions] = {};         // of a region's chunks, from its start
 };
 
 }  // namespace plimsoll::alloc

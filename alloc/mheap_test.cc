@@ -14,6 +14,8 @@ namespace {
 // Real pages, with a purse: what it does not give is ENOMEM. Records what was asked of it.
 struct Purse {
   uint64_t left = UINT64_MAX;
+  bool refuse_open = false;
+  uint64_t opened = 0;
   int calls = 0;
   int fail_at = -1;  // the call, counted from 0, for which there is nothing
   bool refuse_release = false;
@@ -42,6 +44,16 @@ class PursePages {
     purse_->mapped.push_back(bytes.value());
     return m;
   }
+  Mapping Reserve(ByteCount bytes, ByteCount alignment, uintptr_t hint) {
+    const Mapping m = Map(bytes, alignment, hint);
+    if (m.base != nullptr) (void)pages_.Guard(m.base, bytes);
+    return m;
+  }
+  bool Open(void* base, ByteCount bytes) {
+    if (purse_->refuse_open) return false;
+    purse_->opened += bytes.value();
+    return pages_.Open(base, bytes);
+  }
   bool Release(void* base, ByteCount bytes) {
     if (purse_->refuse_release) return false;
     purse_->released += bytes.value();
@@ -54,7 +66,7 @@ class PursePages {
   Purse* purse_ = nullptr;
   MmapPages pages_;
 };
-static_assert(PageSource<PursePages>);
+static_assert(ArenaSource<PursePages>);
 
 using TestHeap = MHeap<PursePages>;
 
@@ -257,6 +269,34 @@ TEST(MHeapTest, OverTheLimitGrowthInPlaceIsPaidByIdlePages) {
   heap.SetLimit(MiB(20).value());
   ASSERT_TRUE(heap.Resize(grows, MiB(18).value()));  // into pages that the system has
   EXPECT_LE(heap.Stats().idle, MiB(2).value());
+  heap.CheckInvariants();
+}
+
+// Under mlockall(MCL_FUTURE) what is open is in memory.
+TEST(MHeapTest, LittleMoreOfARegionIsOpenThanIsUsed) {
+  Purse purse;
+  TestHeap& heap = NewHeap(&purse);
+  Span* small = heap.NewLarge(KiB(64).value(), 1);
+  ASSERT_NE(small, nullptr);
+  EXPECT_EQ(purse.opened, MiB(4).value());
+  EXPECT_EQ(heap.Stats().mapped, MiB(64).value());
+  Span* large = heap.NewLarge(MiB(200).value(), 1);  // over the ends of regions
+  ASSERT_NE(large, nullptr);
+  *reinterpret_cast<char*>(large->base()) = 1;
+  *reinterpret_cast<char*>(large->base() + MiB(200).value() - 1) = 1;
+  EXPECT_LE(purse.opened, MiB(256).value());
+
+  purse.refuse_open = true;
+  const uint64_t in_use = heap.Stats().in_use;
+  EXPECT_EQ(heap.NewLarge(MiB(100).value(), 1), nullptr);
+  EXPECT_FALSE(heap.Resize(large, MiB(300).value()));
+  EXPECT_EQ(heap.Stats().in_use, in_use);
+  heap.CheckInvariants();
+  purse.refuse_open = false;
+  Span* again = heap.NewLarge(MiB(100).value(), 1);
+  ASSERT_NE(again, nullptr);
+  *reinterpret_cast<char*>(again->base() + MiB(100).value() - 1) = 1;
+  for (Span* span : {small, large, again}) heap.FreeSpan(span);
   heap.CheckInvariants();
 }
 

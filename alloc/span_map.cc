@@ -1,11 +1,13 @@
 #include "plimsoll/alloc/span_map.h"
 
+#include "absl/base/thread_annotations.h"
 #include "plimsoll/alloc/backing/mmap_pages.h"
+#include "plimsoll/alloc/base/spin_lock.h"
 #include "plimsoll/alloc/size_class.h"
 
 namespace plimsoll::alloc {
 
-constinit Region* regions[kRegions] = {};
+alignas(4096) constinit Region* regions[kRegions] = {};
 
 void SetSpan(uintptr_t base, size_t pages, Span* span) {
   for (size_t i = 0; i < pages; ++i) {
@@ -43,9 +45,41 @@ PageTrace TraceOf(uintptr_t address) {
   return {true, (trace & kFirstPage) != 0, size_t{trace} % kFirstPage - 1};
 }
 
+namespace {
+
+enum : uint8_t { kOpen, kSealed, kMayNotBe };
+constinit base::SpinLock table_mu;
+constinit uint8_t table ABSL_GUARDED_BY(table_mu) = kOpen;
+
+void SealLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(table_mu) {
+  if (table != kOpen) return;
+  // Where it may not be, all of it stays writable.
+  table = MmapPages::Seal(static_cast<void*>(regions), ByteCount(sizeof(regions))) ? kSealed
+                                                                                   : kMayNotBe;
+}
+
+// Makes the table's page with the entry for `address` writable. False: the kernel refuses.
+bool OpenEntry(uintptr_t address) {
+  constexpr uintptr_t kMachinePage = 4096;
+  base::SpinLockHolder hold(table_mu);
+  SealLocked();
+  if (table == kMayNotBe) return true;
+  const auto entry = reinterpret_cast<uintptr_t>(&regions[address >> kRegionShift]);
+  return MmapPages::Open(reinterpret_cast<void*>(entry & ~(kMachinePage - 1)),
+                         ByteCount(kMachinePage));
+}
+
+}  // namespace
+
+void SealRegions() {
+  base::SpinLockHolder hold(table_mu);
+  SealLocked();
+}
+
 Region* MakeRegion(uintptr_t address, PageSourceRef pages) {
   std::atomic_ref<Region*> entry = RegionEntry(address);
   if (Region* made = entry.load(std::memory_order_acquire)) return made;
+  if (!OpenEntry(address)) return nullptr;
   constexpr size_t kGuard = 4096;
   constexpr size_t kRecord = (sizeof(Region) + 4095) & ~size_t{4095};
   const Mapping m = pages.Map(ByteCount(kRecord + 2 * kGuard), ByteCount(4096));

@@ -40,10 +40,12 @@ struct Region {
   std::atomic<uint8_t> trace[kRegionPages];
 };
 
-// 32 MiB of addresses in .bss, of which a page for each 32 GiB of heap is ever touched.
+// 32 MiB of addresses in .bss, of which a page for each 32 GiB of heap is ever touched. The others
+// are read-only, by SealRegions(): mlockall() fills what may be written with memory, and this with
+// the one page of zeroes.
 // Plain pointers, touched through atomic_ref alone: a compiler would work through four million
 // constant initialisers of atomics.
-[[gnu::visibility("hidden")]] extern constinit Region* regions[kRegions];
+alignas(4096) [[gnu::visibility("hidden")]] extern constinit Region* regions[kRegions];
 
 // Requires: the address has 48 bits.
 inline std::atomic_ref<Region*> RegionEntry(uintptr_t address) {
@@ -79,6 +81,10 @@ struct PageTrace {
   size_t size_class = 0;
 };
 PageTrace TraceOf(uintptr_t address);
+
+// Makes the map read-only but for pages of it with entries. MakeRegion() does so too; before the
+// first use of the heap it is worth a call where the program may call mlockall() before that.
+void SealRegions();
 
 // The record for the region that holds `address`, made of `pages` if there is none. Null: no
 // memory.

@@ -14,40 +14,48 @@ namespace {
 #define MADV_COLLAPSE 25
 #endif
 
-constexpr int kProtection = PROT_READ | PROT_WRITE;
 // NORESERVE: address space of an arena is not memory, and must not count as such where the system
 // does not overcommit by heuristics.
 constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
 constexpr uintptr_t kMachinePage = 4096;
 
-Mapping MapAt(uintptr_t hint, uint64_t bytes) {
-  const long got = base::RawSyscall(SYS_mmap, hint, bytes, kProtection, kFlags, -1, 0);
+Mapping MapAt(uintptr_t hint, uint64_t bytes, int protection) {
+  const long got = base::RawSyscall(SYS_mmap, hint, bytes, protection, kFlags, -1, 0);
   if (got < 0 && got > -4096) return {nullptr, static_cast<int>(-got)};
   return {reinterpret_cast<void*>(got), 0};
+}
+
+Mapping MapAligned(ByteCount bytes, ByteCount alignment, uintptr_t hint, int protection) {
+  MmapPages pages;
+  const uint64_t size = bytes.value();
+  const uint64_t align = alignment.value();
+  if (size == 0) return {nullptr, EINVAL};
+  Mapping first = MapAt(hint, size, protection);
+  if (first.base == nullptr) return first;
+  if (reinterpret_cast<uintptr_t>(first.base) % align == 0) return first;
+  // The kernel aligns to its own page only: take as much again, and give the ends back.
+  pages.Unmap(first.base, bytes);
+  if (size + align < size) return {nullptr, ENOMEM};
+  const Mapping wide = MapAt(0, size + align - kMachinePage, protection);
+  if (wide.base == nullptr) return wide;
+  const uintptr_t start = reinterpret_cast<uintptr_t>(wide.base);
+  const uintptr_t end = start + size + align - kMachinePage;
+  const uintptr_t aligned = (start + align - 1) & ~(align - 1);
+  if (aligned > start) pages.Unmap(wide.base, ByteCount(aligned - start));
+  if (end > aligned + size) {
+    pages.Unmap(reinterpret_cast<void*>(aligned + size), ByteCount(end - aligned - size));
+  }
+  return {reinterpret_cast<void*>(aligned), 0};
 }
 
 }  // namespace
 
 Mapping MmapPages::Map(ByteCount bytes, ByteCount alignment, uintptr_t hint) {
-  const uint64_t size = bytes.value();
-  const uint64_t align = alignment.value();
-  if (size == 0) return {nullptr, EINVAL};
-  Mapping first = MapAt(hint, size);
-  if (first.base == nullptr) return first;
-  if (reinterpret_cast<uintptr_t>(first.base) % align == 0) return first;
-  // The kernel aligns to its own page only: take as much again, and give the ends back.
-  Unmap(first.base, bytes);
-  if (size + align < size) return {nullptr, ENOMEM};
-  const Mapping wide = MapAt(0, size + align - kMachinePage);
-  if (wide.base == nullptr) return wide;
-  const uintptr_t start = reinterpret_cast<uintptr_t>(wide.base);
-  const uintptr_t end = start + size + align - kMachinePage;
-  const uintptr_t aligned = (start + align - 1) & ~(align - 1);
-  if (aligned > start) Unmap(wide.base, ByteCount(aligned - start));
-  if (end > aligned + size) {
-    Unmap(reinterpret_cast<void*>(aligned + size), ByteCount(end - aligned - size));
-  }
-  return {reinterpret_cast<void*>(aligned), 0};
+  return MapAligned(bytes, alignment, hint, PROT_READ | PROT_WRITE);
+}
+
+Mapping MmapPages::Reserve(ByteCount bytes, ByteCount alignment, uintptr_t hint) {
+  return MapAligned(bytes, alignment, hint, PROT_NONE);
 }
 
 bool MmapPages::Release(void* base, ByteCount bytes) {
@@ -72,6 +80,10 @@ bool MmapPages::Guard(void* base, ByteCount bytes) {
   return base::RawSyscall(SYS_mprotect, base, bytes.value(), PROT_NONE) == 0;
 }
 
+bool MmapPages::Seal(void* base, ByteCount bytes) {
+  return base::RawSyscall(SYS_mprotect, base, bytes.value(), PROT_READ) == 0;
+}
+
 bool MmapPages::Open(void* base, ByteCount bytes) {
   return base::RawSyscall(SYS_mprotect, base, bytes.value(), PROT_READ | PROT_WRITE) == 0;
 }
@@ -82,10 +94,11 @@ uintptr_t RandomArenaHint() {
   if (base::RawSyscall(SYS_getrandom, &chance, sizeof(chance), kNonBlock) != sizeof(chance)) {
     chance = (reinterpret_cast<uintptr_t>(&chance) >> 4) * 0x9E3779B97F4A7C15u;
   }
-  // 16 TiB and up by at most 1 TiB: clear of executables and libraries, and within what
-  // sanitizers leave to the application.
-  constexpr uintptr_t kLowest = uintptr_t{0x1000} << 32;
-  return kLowest + ((chance >> 50) << 26);
+  // From 17 to 81 TiB: clear of position-independent executables, which Linux loads at two thirds
+  // of user space (85 TiB), of libraries and stacks, at its end, and of AddressSanitizer's shadow,
+  // below 16 TiB. A place that is taken costs no more than a place elsewhere.
+  constexpr uintptr_t kLowest = uintptr_t{0x1100} << 32;
+  return kLowest + ((chance >> 44) << 26);
 }
 
 }  // namespace plimsoll::alloc

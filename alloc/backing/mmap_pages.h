@@ -19,6 +19,7 @@ namespace plimsoll::alloc {
 class MmapPages {
  public:
   Mapping Map(ByteCount bytes, ByteCount alignment, uintptr_t hint);
+  Mapping Reserve(ByteCount bytes, ByteCount alignment, uintptr_t hint);
   static bool Release(void* base, ByteCount bytes);
   void Unmap(void* base, ByteCount bytes);
   bool Collapse(void* base, ByteCount bytes);
@@ -26,15 +27,18 @@ class MmapPages {
   // Takes access away, for guard pages. False: the kernel has no VMA left.
   static bool Guard(void* base, ByteCount bytes);
 
+  // Leaves reading alone. False: as Guard.
+  static bool Seal(void* base, ByteCount bytes);
+
   // Gives access back. False: as Guard.
   static bool Open(void* base, ByteCount bytes);
 };
 
-static_assert(PageSource<MmapPages>);
+static_assert(ArenaSource<MmapPages>);
 
-// A place for the first arena that an attacker cannot guess: 64 MiB aligned, in the lower half of
-// user space, 14 bits of chance. From the kernel's random source; from the address of a stack
-// variable when that is denied.
+// A place for the first arena that an attacker cannot guess: 64 MiB aligned, between what a
+// program's start takes and where executables are, 20 bits of chance; all of user space has 21.
+// From the kernel's random source; from the address of a stack variable when that is denied.
 uintptr_t RandomArenaHint();
 
 }  // namespace plimsoll::alloc

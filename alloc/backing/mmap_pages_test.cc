@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <bit>
 #include <cerrno>
 #include <cstring>
 
@@ -53,6 +54,19 @@ TEST(MmapPagesTest, TakesTheHintWhenThePlaceIsFree) {
   pages.Unmap(second.base, MiB(64));
 }
 
+TEST(MmapPagesTest, WhatIsReservedReadsAsZeroOnceItIsOpen) {
+  MmapPages pages;
+  const Mapping m = pages.Reserve(MiB(8), MiB(4), 0);
+  ASSERT_NE(m.base, nullptr);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(m.base) % MiB(4).value(), 0u);
+  char* middle = static_cast<char*>(m.base) + MiB(4).value();
+  ASSERT_TRUE(pages.Open(middle, MiB(1)));
+  EXPECT_EQ(middle[5000]++, 0);
+  EXPECT_FALSE(IsResident(m.base));
+  EXPECT_FALSE(IsResident(middle - 4096));
+  pages.Unmap(m.base, MiB(8));
+}
+
 TEST(MmapPagesTest, ReleasedPagesLeaveMemoryAndReadAsZero) {
   MmapPages pages;
   const Mapping m = pages.Map(KiB(64), KiB(64), 0);
@@ -93,16 +107,17 @@ TEST(MmapPagesDeathTest, GuardedPagesCannotBeRead) {
   EXPECT_DEATH((void)static_cast<volatile char*>(m.base)[0], "");
 }
 
-TEST(RandomArenaHintTest, IsAnArenaBoundaryAndDiffersBetweenCalls) {
-  int distinct = 0;
+TEST(RandomArenaHintTest, IsAnArenaBoundaryWithTwentyBitsOfChance) {
+  uintptr_t vary = 0;
   const uintptr_t first = RandomArenaHint();
-  for (int i = 0; i < 20; ++i) {
+  for (int i = 0; i < 200; ++i) {
     const uintptr_t hint = RandomArenaHint();
     EXPECT_EQ(hint % MiB(64).value(), 0u);
-    EXPECT_LT(hint, uintptr_t{1} << 46);
-    distinct += hint != first;
+    EXPECT_GE(hint >> 40, 17u);
+    EXPECT_LT(hint >> 40, 81u);
+    vary |= hint ^ first;
   }
-  EXPECT_GT(distinct, 15);
+  EXPECT_GE(std::popcount(vary), 20);
 }
 
 }  // namespace

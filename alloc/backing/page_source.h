@@ -40,6 +40,18 @@ concept PageSource = requires(S source, void* base, ByteCount bytes, uintptr_t h
   { source.Collapse(base, bytes) } -> std::same_as<bool>;
 };
 
+// What the heap's arenas come from.
+//
+// Reserve:  addresses as Map's, of which nothing may be touched yet and nothing is in memory,
+//           whatever mlockall() says of mappings to come.
+// Open:     makes part of them readable and writable, reading as zero. False: the system refused.
+template <typename S>
+concept ArenaSource =
+    PageSource<S> && requires(S source, void* base, ByteCount bytes, uintptr_t hint) {
+      { source.Reserve(bytes, bytes, hint) } -> std::same_as<Mapping>;
+      { source.Open(base, bytes) } -> std::same_as<bool>;
+    };
+
 // A PageSource's Map and Unmap for code that is no template; the source outlives it.
 class PageSourceRef {
  public:

@@ -96,6 +96,9 @@ class WorldPages {
     if (bytes.value() != kChunkBytes || world().given == kChunks) return {nullptr, ENOMEM};
     return {reinterpret_cast<void*>(world().base + kPlaces[world().given++]), 0};
   }
+  // No whole regions: chunks, which are open at once.
+  static Mapping Reserve(ByteCount, ByteCount, uintptr_t) { return {nullptr, ENOMEM}; }
+  static bool Open(void*, ByteCount) { return false; }
   static bool Release(void* base, ByteCount bytes) {
     return world().Release(reinterpret_cast<uintptr_t>(base), bytes.value());
   }
@@ -112,7 +115,7 @@ class WorldPages {
     return !world().refuse;
   }
 };
-static_assert(PageSource<WorldPages>);
+static_assert(ArenaSource<WorldPages>);
 
 using FuzzedHeap = MHeap<WorldPages>;
 
