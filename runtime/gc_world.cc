@@ -61,6 +61,18 @@ void ScanContext(gc::RangeSink& sink, const void* ucontext, uintptr_t hi) {
   // On arm64 they lie within uc_mcontext, in its reserved part.
 }
 
+// Sweeps for a part of a time slice. Among goroutines that use theirs up a sweeper has one turn in
+// ten ms: what it does not do before the next cycle, who begins that one does at a stretch. False:
+// nothing is left.
+bool SweepForATurn() {
+  constexpr int64_t kTurnNs = 3'000'000;
+  const int64_t end = sched::NowNanos() + kTurnNs;
+  do {
+    if (!alloc::SweepSome(64)) return false;
+  } while (sched::NowNanos() < end);
+  return true;
+}
+
 constinit std::atomic<uint64_t> memory_limit{UINT64_MAX};
 
 // Anonymous memory of the process, in bytes; 0: unknown.
@@ -171,7 +183,7 @@ class GoWorld final : public gc::World {
     static std::atomic<bool> sweeping{false};
     if (!sweeping.exchange(true, std::memory_order_seq_cst) && !TryGo([] {
           do {
-            while (alloc::SweepSome(64)) sched::Yield();
+            while (SweepForATurn()) sched::Yield();
             sweeping.store(false, std::memory_order_seq_cst);
             // A cycle that ended in between found one sweeping.
           } while (alloc::SweepSome(64) && !sweeping.exchange(true, std::memory_order_seq_cst));

@@ -652,35 +652,57 @@ bool TryEndMark() {
 }
 
 // Keeps who allocates from outrunning the mark: bytes marked keep pace with bytes allocated, such
-// that all is marked when the goal is reached.
-void Assist() {
+// that all is marked when the goal is reached. Who is about to take memory for objects of
+// `object_bytes` marks so much at most, and far beyond the goal waits so long at most, that it is
+// held up for a few ms and no more for a few KiB: what one takes beyond the goal is then a 256th of
+// what there was to mark. A quarter beyond it marks or waits until the mark's end.
+void Assist(size_t object_bytes) {
   World& world = TheWorld();
-  constexpr int kMostSteps = 4;
+  constexpr uint64_t kPiece = 4 << 10;
+  constexpr uint64_t kMarkPerPiece = 256 << 10;
+  constexpr uint64_t kMarkFarBeyond = 1 << 20;
+  constexpr int64_t kWaitPerPieceNs = 1'000'000;
+  // A refill is of 64 objects or as many as a span has.
+  constexpr uint64_t kSpan = 64 << 10;
+  const uint64_t taken =
+      std::max<uint64_t>(object_bytes, std::min<uint64_t>(64 * object_bytes, kSpan));
+  const uint64_t pieces = std::max<uint64_t>(1, taken / kPiece);
   const Beside& mark = gc.mark;  // as it is while the phase is kMarking
   const uint64_t number = mark.number;
   const uint64_t runway =
       std::max(mark.goal > mark.heap_bytes ? mark.goal - mark.heap_bytes : 0, uint64_t{256} << 10);
   int64_t began = 0;
-  for (int steps = 0; gc.phase.load(std::memory_order_acquire) == Phase::kMarking &&
-                      gc.ended.load(std::memory_order_acquire) < number;) {
+  int64_t waited_ns = 0;
+  for (uint64_t steps = 0; gc.phase.load(std::memory_order_acquire) == Phase::kMarking &&
+                           gc.ended.load(std::memory_order_acquire) < number;) {
     const uint64_t allocated = alloc::BytesSinceMark() - mark.since_mark;
     const bool far_beyond = mark.goal != UINT64_MAX && allocated > runway + runway / 8;
+    // Very many who allocate while few can mark: there is no end to it but the mark's.
+    const bool at_the_end = far_beyond && allocated > runway + runway / 4;
     if (allocated < runway) {
       const double due = static_cast<double>(mark.work) * static_cast<double>(allocated) /
                          static_cast<double>(runway);
       if (static_cast<double>(gc.crew.marked_bytes()) >= due) break;
     }
-    if (steps >= kMostSteps && !far_beyond) break;
+    if (!at_the_end &&
+        steps * gc.step_bytes >= pieces * (far_beyond ? kMarkFarBeyond : kMarkPerPiece)) {
+      break;
+    }
     if (began == 0) began = world.NowNanos();
     if (gc.crew.Step(gc.step_bytes)) {
       ++steps;
       continue;
     }
-    if (TryEndMark() || !far_beyond) break;
+    if (TryEndMark() || !far_beyond ||
+        (!at_the_end && waited_ns >= static_cast<int64_t>(pieces) * kWaitPerPieceNs)) {
+      break;
+    }
     // Others hold what is left.
-    gc.assist_ns.fetch_add(world.NowNanos() - began, std::memory_order_relaxed);
+    const int64_t from = world.NowNanos();
+    gc.assist_ns.fetch_add(from - began, std::memory_order_relaxed);
     began = 0;
     world.AwaitWork();
+    waited_ns += world.NowNanos() - from;
   }
   if (began != 0) gc.assist_ns.fetch_add(world.NowNanos() - began, std::memory_order_relaxed);
 }
@@ -696,9 +718,9 @@ void RunCycle(bool forced) {
 
 bool TryBegin() { return !gc.running.exchange(true, std::memory_order_acq_rel); }
 
-void OnTrigger(size_t) {
+void OnTrigger(size_t object_bytes) {
   if (gc.phase.load(std::memory_order_acquire) == Phase::kMarking) {
-    Assist();
+    Assist(object_bytes);
     return;
   }
   if (TryBegin()) {
