@@ -25,6 +25,7 @@
 #include "plimsoll/runtime/gc/root.h"
 #include "plimsoll/runtime/gc/string.h"
 #include "plimsoll/runtime/gc/vector.h"
+#include "plimsoll/runtime/gc/weak.h"
 #include "plimsoll/runtime/gc/what_holds.h"
 #include "plimsoll/runtime/gc_trees_for_tests.h"
 #include "plimsoll/runtime/go.h"
@@ -373,7 +374,12 @@ void ClobberAndWait(int) {
 
 // The complement of a tree's address, of which no frame has a word: those that made it are gone,
 // and where they were is overwritten. (Of a goroutine on another stack all of its own is scanned.)
-__attribute__((noinline)) uintptr_t MakeTree() { return ~reinterpret_cast<uintptr_t>(Tree(5, 6)); }
+gc::Root<gc::Weak<Node>>* watched = nullptr;  // the test's: the tree, and keeps it not
+__attribute__((noinline)) uintptr_t MakeTree() {
+  Node* const tree = Tree(5, 6);
+  *watched = gc::make<gc::Weak<Node>>(tree);
+  return ~reinterpret_cast<uintptr_t>(tree);
+}
 __attribute__((noinline)) void Overwrite() {
   volatile char below[32 << 10];
   for (size_t i = 0; i < sizeof below; ++i) below[i] = 0;
@@ -384,9 +390,9 @@ __attribute__((noinline)) uintptr_t HiddenTree() {
   return hidden;
 }
 
-// Makes objects where dead ones were.
-void UseFreeMemory() {
-  for (int i = 0; i < 50'000; ++i) (void)gc::make<Node>();
+bool IsThatTree(uintptr_t address) {
+  Node* const tree = (*watched)->lock();
+  return tree != nullptr && reinterpret_cast<uintptr_t>(tree) == address && IsTree(tree, 5, 6);
 }
 
 // The collector interrupts a handler of the program's that interrupted a goroutine, on the thread's
@@ -409,6 +415,8 @@ TEST_P(GcHandlerTest, ARegisterOfWhoeverIsInAHandlerIsARoot) {
   std::atomic<bool> right{false};
   WaitGroup done;
   done.Add(1);
+  gc::Root<gc::Weak<Node>> weak;
+  watched = &weak;
   std::vector<char> altstack(256 << 10);
   Go([&] {
     LockOsThread();  // the signal is for this thread
@@ -424,14 +432,13 @@ TEST_P(GcHandlerTest, ARegisterOfWhoeverIsInAHandlerIsARoot) {
                  : [seen] "=&r"(seen), "+a"(result)
                  : [hidden] "r"(hidden), "D"(process), "S"(thread), "d"(static_cast<long>(SIGUSR1))
                  : "r13", "rcx", "r11", "memory");
-    right.store(IsTree(reinterpret_cast<Node*>(seen), 5, 6));
+    right.store(IsThatTree(seen));
     if (programs) syscall(SYS_sigaltstack, &threads, nullptr);
     UnlockOsThread();
     done.Done();
   });
   while (!in_handler.load()) Yield();
   for (int i = 0; i < 2; ++i) gc::Collect();
-  UseFreeMemory();
   leave_handler.store(true);
   done.Wait();
   EXPECT_TRUE(right.load());
@@ -491,7 +498,6 @@ const Stay kStays[] = {
     {"Collecting",
      [] {
        for (int i = 0; i < 2; ++i) gc::Collect();
-       UseFreeMemory();
      },
      true},
 };
@@ -508,6 +514,8 @@ TEST_P(GcElsewhereTest, ARegisterOfAGoroutineOnAStackOfTheProgramsIsARoot) {
   wake = &channel;
   elsewhere.store(false);
   come_back.store(false);
+  gc::Root<gc::Weak<Node>> weak;
+  watched = &weak;
   std::vector<char> stack(256 << 10);
   char* const top = stack.data() + (stack.size() & ~size_t{63});
   std::atomic<bool> right{false}, own_right{false};
@@ -517,7 +525,7 @@ TEST_P(GcElsewhereTest, ARegisterOfAGoroutineOnAStackOfTheProgramsIsARoot) {
     Node* own = Tree(3, 5);  // in its frame, on its own stack
     asm volatile("" : : "r"(&own) : "memory");
     const uintptr_t seen = CallElsewhere(HiddenTree(), stay.there, top);
-    right.store(IsTree(reinterpret_cast<Node*>(seen), 5, 6));
+    right.store(IsThatTree(seen));
     own_right.store(IsTree(own, 3, 5));
     done.Done();
   });
@@ -525,7 +533,6 @@ TEST_P(GcElsewhereTest, ARegisterOfAGoroutineOnAStackOfTheProgramsIsARoot) {
     while (!elsewhere.load()) Yield();
     for (int i = 0; i < 10; ++i) Yield();  // it parks meanwhile
     for (int i = 0; i < 2; ++i) gc::Collect();
-    UseFreeMemory();
     come_back.store(true);
     channel.Close();
   }
