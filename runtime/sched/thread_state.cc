@@ -97,7 +97,7 @@ char ThreadState(int32_t tid) {
   for (const char* at = text; *at != '\0'; ++at) {
     if (*at == ')') end = at;
   }
-  return end != nullptr && end[1] == ' ' ? end[2] : 0;
+  return end != nullptr && end[1] == ' ' ? end[2] : '\0';
 }
 
 }  // namespace plimsoll::sched
