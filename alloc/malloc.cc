@@ -46,6 +46,14 @@ extern std::new_handler plimsoll_get_new_handler() __asm__("_ZSt15get_new_handle
     __attribute__((weak));
 extern void plimsoll_throw_bad_alloc() __asm__("_ZSt17__throw_bad_allocv") __attribute__((weak));
 
+#ifdef PLIMSOLL_PRELOADED
+// What string_view calls where its checks are not optimised away. The object needs nothing of
+// libstdc++'s, and has its own: nothing here goes out of range.
+[[noreturn]] __attribute__((visibility("hidden"))) void OutOfRange(const char* what, ...) __asm__(
+    "_ZSt24__throw_out_of_range_fmtPKcz");
+void OutOfRange(const char* what, ...) { plimsoll::base::Fatal("out of range: ", what); }
+#endif
+
 namespace {
 
 using plimsoll::Heap;
@@ -414,15 +422,19 @@ void FreeWithShape(void* p, size_t alignment, size_t size) {
   }
 }
 
-[[gnu::always_inline]] inline void* New(size_t size) {
+// The guard ends before NewSlow(): what that throws leaves this file, which has no exceptions, with
+// no destructor run.
+[[gnu::always_inline]] inline bool TryNew(size_t size, void** p) {
   PLIMSOLL_LEAF_GUARD;
-  if (void* p; current_cache->TryAllocate(size, &p)) [[likely]]
+  return current_cache->TryAllocate(size, p);
+}
+[[gnu::always_inline]] inline void* New(size_t size) {
+  if (void* p; TryNew(size, &p)) [[likely]]
     return p;
   return NewSlow(size, 1, false);
 }
 [[gnu::always_inline]] inline void* NewNoThrow(size_t size) {
-  PLIMSOLL_LEAF_GUARD;
-  if (void* p; current_cache->TryAllocate(size, &p)) [[likely]]
+  if (void* p; TryNew(size, &p)) [[likely]]
     return p;
   return NewSlow(size, 1, true);
 }

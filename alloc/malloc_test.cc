@@ -587,6 +587,18 @@ TEST_F(MallocTest, PreemptionIsOffRoundAForkAndStaysOffInTheChild) {
   EXPECT_EQ(status, 0);
 }
 
+TEST_F(MallocTest, PreemptionIsOnAgainAfterNewHasThrown) {
+  const int before = preemption_off;
+  plimsoll::alloc::SetPreemptHooks(
+      {.off = [] { ++preemption_off; }, .on = [] { --preemption_off; }});
+  EXPECT_THROW((void)operator new(Opaque(SIZE_MAX / 4)), std::bad_alloc);
+  EXPECT_THROW((void)operator new[](Opaque(SIZE_MAX / 4)), std::bad_alloc);
+  EXPECT_EQ(operator new(Opaque(SIZE_MAX / 4), std::nothrow), nullptr);
+  const int after = preemption_off;
+  plimsoll::alloc::SetPreemptHooks({});
+  EXPECT_EQ(after, before);
+}
+
 // The status is 0 when all is well.
 [[noreturn]] void RunWithoutVmas() {
   constexpr size_t kPage = 4096;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "plimsoll/alloc/base/debug_text.h"
 #include "plimsoll/alloc/base/environment.h"
 #include "plimsoll/alloc/base/file_lines.h"
 #include "plimsoll/alloc/base/raw_log.h"
@@ -49,7 +50,7 @@ uint64_t ReadHierarchicalLimit(const char* directory) {
   base::ForEachLine(
       path,
       [](std::string_view line, void* to) {
-        if (base::TakeWord(line) != "hierarchical_memory_limit") return true;
+        if (base::TakeUntil(line, ' ') != "hierarchical_memory_limit") return true;
         (void)base::ParseDecimal(line, static_cast<uint64_t*>(to));
         return false;
       },
@@ -60,7 +61,7 @@ uint64_t ReadHierarchicalLimit(const char* directory) {
 // Whether `word` is one of the words of `list`, which commas part.
 bool Has(std::string_view list, std::string_view word) {
   while (!list.empty()) {
-    if (base::TakeWord(list, ',') == word) return true;
+    if (base::TakeUntil(list, ',') == word) return true;
   }
   return false;
 }
@@ -110,8 +111,8 @@ void MemoryLimit::Find(const char* gomemlimit) {
       path,
       [](std::string_view line, void* to) {
         auto* o = static_cast<Own*>(to);
-        const std::string_view number = base::TakeWord(line, ':');
-        const std::string_view controllers = base::TakeWord(line, ':');
+        const std::string_view number = base::TakeUntil(line, ':');
+        const std::string_view controllers = base::TakeUntil(line, ':');
         if (number == "0" && controllers.empty()) (void)Append(o->v2, sizeof(o->v2), line);
         if (Has(controllers, "memory")) (void)Append(o->v1, sizeof(o->v1), line);
         return true;
@@ -136,14 +137,14 @@ void MemoryLimit::Find(const char* gomemlimit) {
 // "31 23 0:28 ROOT MOUNT options fields - TYPE source super-options"; see proc(5).
 void MemoryLimit::TakeMount(std::string_view line, std::string_view own_v2,
                             std::string_view own_v1) {
-  for (int i = 0; i < 3; ++i) base::TakeWord(line);
-  const std::string_view top = base::TakeWord(line);
-  const std::string_view mount = base::TakeWord(line);
+  for (int i = 0; i < 3; ++i) base::TakeUntil(line, ' ');
+  const std::string_view top = base::TakeUntil(line, ' ');
+  const std::string_view mount = base::TakeUntil(line, ' ');
   const size_t dash = line.find(" - ");
   if (dash == std::string_view::npos) return;
   line.remove_prefix(dash + 3);
-  const std::string_view type = base::TakeWord(line);
-  base::TakeWord(line);
+  const std::string_view type = base::TakeUntil(line, ' ');
+  base::TakeUntil(line, ' ');
   const bool v2 = type == "cgroup2";
   if (!v2 && !(type == "cgroup" && Has(line, "memory"))) return;
   const std::string_view own = v2 ? own_v2 : own_v1;
@@ -200,9 +201,9 @@ uint64_t MemoryLimit::HeapShare(uint64_t held) const {
         [](std::string_view line, void* to) {
           uint64_t resident = 0;
           uint64_t shared = 0;
-          base::TakeWord(line);
-          if (base::ParseDecimal(base::TakeWord(line), &resident) &&
-              base::ParseDecimal(base::TakeWord(line), &shared)) {
+          base::TakeUntil(line, ' ');
+          if (base::ParseDecimal(base::TakeUntil(line, ' '), &resident) &&
+              base::ParseDecimal(base::TakeUntil(line, ' '), &shared)) {
             *static_cast<uint64_t*>(to) = (resident - std::min(resident, shared)) * kMachinePage;
           }
           return false;

@@ -11,6 +11,13 @@ cd "$work" || exit 1
 failed=0
 ran=0
 
+# It goes into programs that are not C++ too: nothing of libstdc++ is needed, however it was built.
+if readelf -d "$library" | grep -q "NEEDED.*libstdc++"; then
+  echo "FAILED: the library needs libstdc++:"
+  nm -D --undefined-only "$library" | grep " U .*GLIBCXX"
+  failed=1
+fi
+
 # same NAME COMMAND: the command's output and status must be the same with and without the library.
 same() {
   local name=$1

@@ -34,14 +34,6 @@ bool ForEachLine(const char* path, bool (*f)(std::string_view line, void* to), v
   return true;
 }
 
-std::string_view TakeWord(std::string_view& line, char end) {
-  // No substr(), which throws: it would need libstdc++.
-  const size_t at = line.find(end);
-  const std::string_view word(line.data(), at == std::string_view::npos ? line.size() : at);
-  line.remove_prefix(at == std::string_view::npos ? line.size() : at + 1);
-  return word;
-}
-
 bool ParseDecimal(std::string_view text, uint64_t* value) {
   if (text.empty()) return false;
   uint64_t number = 0;

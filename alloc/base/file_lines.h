@@ -18,10 +18,6 @@ namespace plimsoll::base {
 // Calls f(line, to) for each line until it answers false.
 bool ForEachLine(const char* path, bool (*f)(std::string_view line, void* to), void* to);
 
-// Takes what is before `end`, and `end` itself, off the front of `line`; all of it where there is
-// none.
-std::string_view TakeWord(std::string_view& line, char end = ' ');
-
 // A whole number in base 10, and nothing else. False: it is none, or above 2^64 - 1.
 bool ParseDecimal(std::string_view text, uint64_t* value);
 

@@ -1,5 +1,6 @@
 #include "plimsoll/alloc/base/proc_maps.h"
 
+#include "plimsoll/alloc/base/debug_text.h"
 #include "plimsoll/alloc/base/file_lines.h"
 
 namespace plimsoll::base {
@@ -22,15 +23,15 @@ uint64_t TakeHex(std::string_view& line) {
 Mapped Parse(std::string_view line) {
   Mapped m{};
   m.start = TakeHex(line);
-  TakeWord(line, '-');
+  TakeUntil(line, '-');
   m.end = TakeHex(line);
-  TakeWord(line);
+  TakeUntil(line, ' ');
   m.executable = line.size() > 2 && line[2] == 'x';
-  TakeWord(line);
+  TakeUntil(line, ' ');
   m.offset = TakeHex(line);
-  TakeWord(line);  // to the device
-  TakeWord(line);  // to the inode
-  TakeWord(line);
+  TakeUntil(line, ' ');  // to the device
+  TakeUntil(line, ' ');  // to the inode
+  TakeUntil(line, ' ');
   while (!line.empty() && line.front() == ' ') line.remove_prefix(1);
   m.path = line;
   return m;
