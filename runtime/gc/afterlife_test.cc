@@ -577,6 +577,67 @@ TEST_F(AfterlifeTest, WhileACleanupRunsTheNextCycleBeginsAnotherGoroutineForTheR
   EXPECT_EQ(order, (std::vector<int>{1, 2, 3}));
 }
 
+// What it takes out of a capture is in no other place that the mark has yet to look at.
+TEST_F(AfterlifeTest, ACleanupMayOverwriteARawPointerWhileAMarkRuns) {
+  if (!Beside()) GTEST_SKIP() << "nothing runs beside a mark";
+  struct Taken {
+    Ptr<Node> node;
+    GC_FIELDS(Taken, node);
+  };
+  // By the function itself, by its arguments' move, and by the destructor of one taken back.
+  struct Handle {
+    Node* node;
+    Root<Taken>* to = nullptr;
+    explicit Handle(Node* n, Root<Taken>* t = nullptr) : node(n), to(t) {}
+    Handle(Handle&& o) noexcept
+        : node(std::exchange(o.node, nullptr)), to(std::exchange(o.to, nullptr)) {}
+    ~Handle() {
+      if (to == nullptr) return;
+      *to = make<Taken>();
+      (*to)->node = std::exchange(node, nullptr);
+    }
+  };
+  for (int way = 0; way < 3; ++way) {
+    SCOPED_TRACE(way);
+    Root<Taken> taken;
+    Root<Node> node = make<Node>();
+    Node* only = make<Node>();
+    only->key = 7;
+    const auto take = [&taken](Node* n) {
+      taken = make<Taken>();  // black: nobody looks into it, and a store where nothing was is none
+      taken->node = n;
+    };
+    Cleanup undo;
+    if (way == 0) {
+      undo = cleanup(node, [take, only]() mutable { take(std::exchange(only, nullptr)); });
+    } else if (way == 1) {
+      undo = cleanup(node, [take](Handle h) { take(h.node); }, Handle(only));
+    } else {
+      undo = cleanup(node, [h = Handle(only, &taken)] {});
+    }
+    std::vector<Root<Node>> others;  // a few steps' worth
+    for (int i = 0; i < 64; ++i) others.emplace_back(make<Node>());
+    if (way != 2) {
+      node = nullptr;
+      Collect();
+    }
+    world_.beside = [&] {
+      if (taken.get() != nullptr) return;
+      if (way == 2) {
+        EXPECT_TRUE(undo.stop());
+      } else {
+        world_.RunCleanups();
+      }
+    };
+    Collect();
+    world_.beside = nullptr;
+    ASSERT_NE(taken.get(), nullptr);
+    EXPECT_EQ(taken->node.get(), only);
+    EXPECT_TRUE(InUse(only));
+    EXPECT_EQ(only->key, 7);
+  }
+}
+
 TEST_F(AfterlifeTest, ACleanupMayAllocateCollectAndMakeCleanups) {
   static int generations = 0;
   struct Next {

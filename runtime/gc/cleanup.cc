@@ -3,7 +3,9 @@
 #include <cstdint>
 #include <cstdio>
 
+#include "plimsoll/alloc/cache_slot.h"
 #include "plimsoll/alloc/collectable.h"
+#include "plimsoll/runtime/gc/barrier.h"
 #include "plimsoll/runtime/gc/collector.h"
 #include "plimsoll/runtime/gc/probe.h"
 #include "plimsoll/runtime/panic/panic.h"
@@ -20,6 +22,16 @@ bool Cleanup::stop() {
 }
 
 namespace internal {
+
+void HoldWords(uintptr_t* to, const void* closure, size_t words) {
+  typedef uintptr_t AnyWord __attribute__((may_alias));
+  const auto* from = static_cast<const AnyWord*>(closure);
+  alloc::SlowPath no_preempt;  // no mark begins among them
+  for (size_t w = 0; w < words; ++w) {
+    to[w] = from[w];
+    ShadeTaken(to[w]);
+  }
+}
 
 void CheckClosure(const void* object, const void* closure, size_t bytes,
                   std::source_location where) {

@@ -10,7 +10,8 @@
 //            the end of the process it is not run.
 // Function:  and its arguments are moved into collected memory, which is scanned as a stack is. So
 //            they may hold gc::Ptr, T*, gc:: types and anything with a destructor, not gc::Root.
-//            What they hold is kept until the function has run.
+//            What they hold is kept until the function has run; for that they are moved to the
+//            stack of who calls it, so a mutable one may change what it captured.
 // Object:    any address within one; several cleanups of one object run in no order. Of an object
 //            that is finalized they run a cycle after its destructor.
 // Blocking:  it may; others go on when the next cycle has ended, at the latest.
@@ -31,6 +32,7 @@
 
 #include "plimsoll/runtime/gc/afterlife.h"
 #include "plimsoll/runtime/gc/closure.h"
+#include "plimsoll/runtime/gc/collector.h"
 #include "plimsoll/runtime/gc/describe.h"
 #include "plimsoll/runtime/gc/make.h"
 
@@ -55,6 +57,24 @@ namespace internal {
 void CheckClosure(const void* object, const void* closure, size_t bytes,
                   std::source_location where);
 
+// Copies the words of a closure, and shades them, as one for any mark.
+void HoldWords(uintptr_t* to, const void* closure, size_t words);
+
+// What a closure held, on the stack of who moves it away or destroys it. Either may overwrite a T*
+// in it, and tells no barrier. A mark that runs was told before by HoldWords; one that begins later
+// finds it here.
+template <typename Closure>
+class Held {
+ public:
+  explicit Held(const Closure* c) { HoldWords(words_, c, kWordsOf<Closure>); }
+  ~Held() { keep_alive(words_); }
+  Held(const Held&) = delete;
+  Held& operator=(const Held&) = delete;
+
+ private:
+  uintptr_t words_[kWordsOf<Closure>];
+};
+
 template <typename F, typename... Args>
 struct CleanupClosure {
   F function;
@@ -62,9 +82,15 @@ struct CleanupClosure {
 
   static void Run(void* p) {
     auto* c = static_cast<CleanupClosure*>(p);
-    std::apply(std::move(c->function), std::move(c->arguments));
+    const Held<CleanupClosure> held(c);
+    CleanupClosure mine(std::move(*c));
+    std::apply(std::move(mine.function), std::move(mine.arguments));
   }
-  static void Destroy(void* p) { static_cast<CleanupClosure*>(p)->~CleanupClosure(); }
+  static void Destroy(void* p) {
+    auto* c = static_cast<CleanupClosure*>(p);
+    const Held<CleanupClosure> held(c);
+    c->~CleanupClosure();
+  }
   static constexpr ClosureOps kOps = {&Run, &Destroy};
 };
 
