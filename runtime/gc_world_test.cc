@@ -6,10 +6,13 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <random>
 #include <string>
 #include <thread>
@@ -49,6 +52,23 @@ constexpr int kRounds = 500;
 #else
 constexpr int kRounds = 2000;
 #endif
+
+// How long mutators go on beside cycles: for some rounds, or for PLIMSOLL_TEST_SECONDS.
+class Stint {
+ public:
+  explicit Stint(int rounds) : rounds_(rounds) {
+    if (const char* text = std::getenv("PLIMSOLL_TEST_SECONDS")) {
+      until_ = std::chrono::steady_clock::now() + std::chrono::seconds(std::atoi(text));
+    }
+  }
+  bool Lasts(int round) const {
+    return until_.has_value() ? std::chrono::steady_clock::now() < *until_ : round < rounds_;
+  }
+
+ private:
+  const int rounds_;
+  std::optional<std::chrono::steady_clock::time_point> until_;
+};
 
 class GcWorldTest : public testing::Test {
  protected:
@@ -295,6 +315,7 @@ TEST_F(GcWorldTest, ValuesInAChannelsBufferAreRoots) {
 
 // Everything at once: mutators that migrate, cycles back to back, with both checks on.
 TEST_F(GcWorldTest, MutatorsAndCyclesBackToBack) {
+  const Stint stint(kRounds);
   constexpr int kMutators = 8;
   const uint64_t seed = std::random_device()();  // no SCOPED_TRACE: that is the thread's
   std::atomic<int> wrong{0};
@@ -307,7 +328,7 @@ TEST_F(GcWorldTest, MutatorsAndCyclesBackToBack) {
       gc::vector<gc::Ptr<Node>> mine;  // on this stack
       mine.resize(16);
       std::vector<gc::Root<Node>> rooted(4);
-      for (int i = 0; i < kRounds; ++i) {
+      for (int i = 0; stint.Lasts(i); ++i) {
         const size_t at = random() % 16;
         if (Node* old = mine[at]; old != nullptr) wrong += !IsTree(old, at + 1, 4);
         mine[at] = Tree(at + 1, 4);
@@ -334,6 +355,7 @@ TEST_F(GcWorldTest, MutatorsAndCyclesBackToBack) {
     Yield();
   }
   done.Wait();
+  std::printf("%d cycles\n", cycles);
   EXPECT_EQ(wrong.load(), 0) << "seed " << seed;
   EXPECT_GE(cycles, 2);
 }
@@ -628,6 +650,7 @@ TEST_F(GcWorldTest, CollectedMemoryWithinABlockingCallEndsTheProcess) {
 
 // The heap grows and shrinks, and what is live is shared: marks beside it, assists, ends.
 TEST_F(GcWorldTest, AHeapThatManyChangeWhileItIsMarked) {
+  const Stint stint(2 * kRounds);
   gc::SetGoGc(50);
   constexpr int kMutators = 6;
   constexpr int kPlaces = 64;
@@ -648,7 +671,7 @@ TEST_F(GcWorldTest, AHeapThatManyChangeWhileItIsMarked) {
   for (int m = 0; m < kMutators; ++m) {
     Go([&, m, all = gc::Ptr<Shared>(shared.get())] {
       std::mt19937_64 random(seed + static_cast<uint64_t>(m));
-      for (int i = 0; i < kRounds * 2; ++i) {
+      for (int i = 0; stint.Lasts(i); ++i) {
         const size_t at = random() % kPlaces;
         const auto put = [&](size_t place, Node* value) {
           std::lock_guard hold(mu);
@@ -689,6 +712,7 @@ TEST_F(GcWorldTest, AHeapThatManyChangeWhileItIsMarked) {
   }
   done.Wait();
   gc::SetGoGc(-1);
+  std::printf("%d cycles\n", static_cast<int>(gc::GetStats().cycles - cycles));
   EXPECT_EQ(wrong.load(), 0) << "seed " << seed;
   EXPECT_GE(gc::GetStats().cycles, cycles + 3);
 }
