@@ -1,0 +1,119 @@
+// bounded_heap LIVE_MIB GIB: a program whose heap has little room to spare.
+//
+// LIVE_MIB of its heap are live, in chains of nodes with text of 64 bytes to 4 KiB each, while a
+// goroutine for each P replaces random chains, and finds each as it was made. It ends when GIB were
+// allocated, and prints {"allocated": BYTES, "cycles": N, "live": BYTES, "limit": BYTES}.
+
+#include <atomic>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "plimsoll/runtime/gc/collector.h"
+#include "plimsoll/runtime/gc/make.h"
+#include "plimsoll/runtime/gc/ptr.h"
+#include "plimsoll/runtime/gc/root.h"
+#include "plimsoll/runtime/go.h"
+#include "plimsoll/runtime/runtime.h"
+#include "plimsoll/runtime/sync/wait_group.h"
+
+namespace {
+
+using namespace plimsoll;
+
+constexpr int kSizes[] = {64, 256, 1024, 4096};
+struct Node {
+  gc::Ptr<Node> next;
+  gc::Ptr<char> text;
+  int64_t size = 0;
+  uint64_t slot = 0;
+  GC_FIELDS(Node, next, text);
+};
+constexpr int64_t kChainBytes = 64 + 256 + 1024 + 4096 + 4 * int64_t{sizeof(Node)};
+
+Node* Chain(uint64_t slot) {
+  Node* head = nullptr;
+  for (const int size : kSizes) {
+    Node* n = gc::make<Node>();
+    n->text = gc::make_noscan<char>(static_cast<size_t>(size));
+    std::memset(n->text, static_cast<int>(slot & 0x7F) + 1, static_cast<size_t>(size));
+    n->size = size;
+    n->slot = slot;
+    n->next = head;
+    head = n;
+  }
+  return head;
+}
+
+bool IsChain(const Node* n, uint64_t slot) {
+  for (int i = 3; i >= 0; --i, n = n->next) {
+    const auto mark = static_cast<char>((slot & 0x7F) + 1);
+    if (n == nullptr || n->slot != slot || n->size != kSizes[i] || n->text.get()[0] != mark ||
+        n->text.get()[n->size - 1] != mark) {
+      return false;
+    }
+  }
+  return n == nullptr;
+}
+
+uint64_t Next(uint64_t& r) {
+  r ^= r << 13;
+  r ^= r >> 7;
+  r ^= r << 17;
+  return r;
+}
+
+int Run(int64_t live_mib, int64_t gib) {
+  const auto slots = static_cast<uint64_t>((live_mib << 20) / kChainBytes);
+  gc::Root<gc::Ptr<Node>> all = gc::make_array<gc::Ptr<Node>>(slots);
+  for (uint64_t i = 0; i < slots; ++i) all.get()[i] = Chain(i);
+  const uint64_t need = static_cast<uint64_t>(gib) << 30;
+  std::atomic<uint64_t> wrong{0};
+  WaitGroup done;
+  const int procs = GoMaxProcs();
+  for (int p = 0; p < procs; ++p) {
+    done.Add(1);
+    Go([&, p] {
+      uint64_t r = static_cast<uint64_t>(p) * 7919 + 12345;
+      // Each has slots of its own, which nobody else reads or replaces.
+      const auto mine = static_cast<uint64_t>(p), step = static_cast<uint64_t>(procs);
+      while (gc::GetStats().allocated_bytes < need) {
+        for (int i = 0; i < 100; ++i) {
+          const uint64_t at = Next(r) % (slots / step) * step + mine;
+          if (!IsChain(all.get()[at], at)) wrong.fetch_add(1);
+          all.get()[at] = Chain(at);
+        }
+      }
+      done.Done();
+    });
+  }
+  done.Wait();
+  const gc::Stats s = gc::GetStats();
+  std::printf("{\"allocated\": %llu, \"cycles\": %llu, \"live\": %llu, \"limit\": %llu}\n",
+              static_cast<unsigned long long>(s.allocated_bytes),
+              static_cast<unsigned long long>(s.cycles),
+              static_cast<unsigned long long>(s.live_bytes),
+              static_cast<unsigned long long>(s.limit_bytes));
+  if (wrong.load() == 0) return 0;
+  std::fprintf(stderr, "bounded_heap: %llu chains were not as they were made\n",
+               static_cast<unsigned long long>(wrong.load()));
+  return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  int64_t numbers[2] = {};
+  bool good = argc == 3;
+  for (int i = 0; good && i < 2; ++i) {
+    char* end;
+    numbers[i] = std::strtoll(argv[i + 1], &end, 10);
+    good = *end == '\0' && end != argv[i + 1] && numbers[i] > 0 && numbers[i] < 1'000'000;
+  }
+  if (!good) {
+    std::fputs("bounded_heap LIVE_MIB GIB\n", stderr);
+    return 64;
+  }
+  return Main(argc, argv, [&] { return Run(numbers[0], numbers[1]); });
+}
