@@ -1,15 +1,26 @@
 #!/usr/bin/env python3
 """Draws how long the collector's pauses last, as histograms: the time to stop, and the time stopped.
 
-    tools/bench/gc_pauses.py OUT.svg [MIB [GOROUTINES [SECONDS]]]
+    tools/bench/gc_pauses.py [--quota=CPUS] OUT.svg [MIB [GOROUTINES [SECONDS]]]
 
 of bazel build --config=opt //tools/bench:gc_pauses; 1024 MiB live, 100,000 goroutines that wait and
 60 s where nothing else is said. GOMAXPROCS says on how many Ps. Prints p50, p99 and the longest.
+
+With a quota it runs in runc, and draws what is left of the time stopped when the time that the
+container was throttled meanwhile is taken off. Linux tells that time as the sum over the CPUs, so on
+more than one it may take off too much: `taskset -c 0` before it has it exact. The pauses in which
+nothing was throttled are drawn by themselves.
 """
 
+import contextlib
 import math
+import os
 import subprocess
 import sys
+
+sys.path.insert(0, "tools/image")  # the containers
+import bundle  # noqa: E402
+import container  # noqa: E402
 
 PROGRAM = ".bazel/bin/tools/bench/gc_pauses"
 WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 860, 260, 56, 34, 20, 44
@@ -66,26 +77,57 @@ def draw(path, title, series):
         file.write("\n".join(out + ["</svg>", ""]))
 
 
-def main():
-    if any(arg in ("-h", "--help") for arg in sys.argv[1:]):
-        print(__doc__)
-        return
-    if not 2 <= len(sys.argv) <= 5:
-        sys.exit(__doc__)
-    numbers = sys.argv[2:] + ["1024", "100000", "60"][len(sys.argv) - 2:]
+def run_here(numbers):
     run = subprocess.run([PROGRAM, *numbers], check=True, stdout=subprocess.PIPE,
                          stderr=subprocess.PIPE, text=True)
-    pauses = [tuple(map(float, line.split())) for line in run.stdout.splitlines()]
+    return run.stdout, run.stderr
+
+
+def run_with_quota(cpus, numbers):
+    environment = [f"{name}={os.environ[name]}" for name in ("GOMAXPROCS", "GOGC")
+                   if name in os.environ]
+    with contextlib.ExitStack() as stack:
+        image = stack.enter_context(bundle.Programs({"gc_pauses": PROGRAM}))
+        box = stack.enter_context(container.Container(
+            image, "pauses", ["/gc_pauses", *numbers, "/sys/fs/cgroup/cpu/cpu.stat"], environment,
+            cpus=cpus, private_network=True, cgroupns=True))
+        run = box.communicate(timeout=60 + 20 * int(numbers[2]))
+    if run.returncode != 0:
+        sys.exit(run.stderr)
+    return run.stdout, run.stderr
+
+
+def main():
+    args = sys.argv[1:]
+    if any(arg in ("-h", "--help") for arg in args):
+        print(__doc__)
+        return
+    quota = None
+    if args and args[0].startswith("--quota="):
+        quota = float(args.pop(0).partition("=")[2])
+    if not 1 <= len(args) <= 4:
+        sys.exit(__doc__)
+    numbers = args[1:] + ["1024", "100000", "60"][len(args) - 1:]
+    said, title = run_here(numbers) if quota is None else run_with_quota(quota, numbers)
+    pauses = [tuple(map(float, line.split())) for line in said.splitlines()]
     if not pauses:
         sys.exit("no cycle ran: take more seconds")
-    title = run.stderr.strip()
+    title = title.strip()
     series = [("time to stop", "#1f4e9e", [p[0] for p in pauses]),
-              ("time stopped", "#a06a00", [p[1] for p in pauses]),
-              ("both", "#555", [sum(p) for p in pauses])]
-    draw(sys.argv[1], title, series)
+              ("time stopped", "#a06a00", [p[1] for p in pauses])]
+    if quota is None:
+        series.append(("both", "#555", [sum(p) for p in pauses]))
+    else:
+        title += f", quota {quota:g} CPUs"
+        series.append(("time stopped, less time throttled", "#555",
+                       [max(0, p[1] - p[2]) for p in pauses]))
+        alone = [p[1] for p in pauses if p[2] == 0]
+        if alone:
+            series.append(("time stopped, where nothing was throttled", "#2a7a3a", alone))
+    draw(args[0], title, series)
     print(title)
     for name, _, values in series:
-        print(f"{name}: {figures(values)}")
+        print(f"{name}: {len(values)} pauses, {figures(values)}")
 
 
 if __name__ == "__main__":
