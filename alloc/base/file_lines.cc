@@ -12,7 +12,7 @@ bool ForEachLine(const char* path, bool (*f)(std::string_view line, void* to), v
   const long fd = RawSyscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
   if (fd < 0) return false;
   constexpr size_t kLongest = 1000;
-  char buffer[4096];
+  char buffer[4096] = {};  // for readers of this code that do not know that a call fills it
   char line[kLongest];
   size_t length = 0;
   bool go_on = true;
