@@ -18,6 +18,7 @@
 #include "plimsoll/runtime/gc/marker.h"
 #include "plimsoll/runtime/gc/probe.h"
 #include "plimsoll/runtime/gc/root_table.h"
+#include "plimsoll/runtime/gc/spill.h"
 #include "plimsoll/runtime/gc/verify.h"
 
 namespace plimsoll::gc {
@@ -297,17 +298,19 @@ void MarkAll(Cycle& cycle) {
   alloc::EndMark(cycle.live_bytes);
 }
 
-// Runs f with every callee-saved register on the stack, at or above the address it is given. Others
-// are dead across the call.
-[[gnu::noinline]] void BelowTheRegisters(Cycle& cycle, void (*f)(Cycle&)) {
-  cycle.sp = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
-  f(cycle);
-  asm volatile("" : : : "memory");  // no tail call: the frame above stays
-}
-[[gnu::noinline]] void SpillAnd(Cycle& cycle, void (*f)(Cycle&)) {
-  __builtin_unwind_init();
-  BelowTheRegisters(cycle, f);
-  asm volatile("" : : : "memory");
+// Runs f, whose stack is scanned from below the registers.
+void SpillAnd(Cycle& cycle, void (*f)(Cycle&)) {
+  struct Call {
+    Cycle& cycle;
+    void (*f)(Cycle&);
+  } call{cycle, f};
+  internal::WithRegistersSpilled(
+      [](uintptr_t sp, void* arg) {
+        auto& c = *static_cast<Call*>(arg);
+        c.cycle.sp = sp;
+        c.f(c.cycle);
+      },
+      &call);
 }
 
 void Raise(std::atomic<int64_t>& max, int64_t value) {
@@ -394,7 +397,8 @@ void EndCycle(World& world, uint64_t number, bool forced) {
   gc.running.store(false, std::memory_order_release);  // pairs with TryBegin()
   // Also where those that a cycle before left are not done: one of them may block for long. Without
   // a goroutine the next cycle tries again.
-  if (internal::HasQueued() && !gc.cleanups_due.exchange(true, std::memory_order_acq_rel) &&
+  // seq_cst: what Judge queued, in the stopped world before, is there before the flag is looked at.
+  if (internal::HasQueued() && !gc.cleanups_due.exchange(true, std::memory_order_seq_cst) &&
       !world.BeginCleanups(&RunCleanups)) {
     gc.cleanups_due.store(false, std::memory_order_release);
   }
@@ -552,9 +556,9 @@ void BeginBeside(bool forced) {
   world.Start();
   while (JoinMarkers(world)) {
     if (world.Begin(&MarkInBackground)) continue;
-    // No memory for a goroutine: this one marks, unless others do.
-    if (gc.background.load(std::memory_order_seq_cst) == 1) return MarkInBackground();
-    gc.background.fetch_sub(1, std::memory_order_seq_cst);
+    // No memory for a goroutine: this one marks, for this cycle and uncounted, unless others do.
+    // (Of two that come here at once the second to go is alone.)
+    if (gc.background.fetch_sub(1, std::memory_order_seq_cst) == 1) MarkUntilOver(world, number);
     return;
   }
 }
@@ -785,7 +789,8 @@ void Collect() {
 bool CollectIfOld(int64_t ns) {
   World& world = TheWorld();
   world.CheckMutator();
-  if (gc.gogc.load(std::memory_order_relaxed) < 0 ||
+  // Who never used the heap is not stopped for it.
+  if (gc.gogc.load(std::memory_order_relaxed) < 0 || alloc::GetCollectedStats().span_bytes == 0 ||
       world.NowNanos() - gc.ended_ns.load(std::memory_order_relaxed) < ns || !TryBegin()) {
     return false;
   }

@@ -1,16 +1,16 @@
 // Two checks of a cycle, after marking and before anything is freed, in a stopped world.
 //
-//   CheckMarks(roots)    "checkmark": reaches everything once more, in the plainest way and from
-//   the
-//                        same roots, and ends the process at the first object that is not marked:
+//   CheckMarks(roots)       "checkmark": reaches everything once more, in the plainest way and from
+//                           the same roots, and ends the process at the first object that is not
+//                           marked:
 //
 //     fatal error: gc: checkmark: 0x… (Node, 64 bytes) is reachable and not marked
 //       from word 2 of 0x… (Node)  from word 0 of 0x… (Node)  from a root
 //
-//   VerifyHeap()         every pointer of every marked object: it must be null, or lead into a
-//   marked
-//                        object. And every word that is not mapped: it must not be the address of
-//                        an object that is about to be freed, unless its type is noscan.
+//   VerifyHeap()            every pointer of every marked object: it must be null, or lead into a
+//                           marked object. And every word that is not mapped: it must not be the
+//                           address of an object that is about to be freed, unless its type is
+//                           noscan.
 //
 //   FindWay(roots, object)  what holds an object, from a root on.
 //

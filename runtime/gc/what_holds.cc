@@ -7,6 +7,7 @@
 #include "plimsoll/alloc/collectable.h"
 #include "plimsoll/runtime/gc/collector.h"
 #include "plimsoll/runtime/gc/root_table.h"
+#include "plimsoll/runtime/gc/spill.h"
 #include "plimsoll/runtime/gc/verify.h"
 #include "plimsoll/runtime/gc/world.h"
 
@@ -17,8 +18,8 @@ enum class Among { kRoots, kStacksOfOthers, kAll };
 
 struct Search {
   World& world;
-  uintptr_t here;  // on the caller's stack
-  uintptr_t sp;    // below the caller's registers
+  uintptr_t object;
+  uintptr_t sp = 0;  // on the caller's stack, below its registers
   Among among = Among::kRoots;
   internal::Way way;
 };
@@ -39,9 +40,21 @@ class OfOthers final : public RangeSink {
 void ShowRoots(void* arg, void (*on_root)(uintptr_t, void*), void* to, RangeSink& sink) {
   const auto& search = *static_cast<Search*>(arg);
   internal::VisitRoots(on_root, to, sink);
-  OfOthers others(sink, search.here);
+  OfOthers others(sink, search.sp);
   if (search.among == Among::kStacksOfOthers) search.world.ScanStacks(search.sp, others);
   if (search.among == Among::kAll) search.world.ScanStacks(search.sp, sink);
+}
+
+void Walk(uintptr_t sp, void* arg) {
+  auto& search = *static_cast<Search*>(arg);
+  search.sp = sp;
+  search.world.Stop(StopFor::kLook);
+  for (const Among among : {Among::kRoots, Among::kStacksOfOthers, Among::kAll}) {
+    search.among = among;
+    internal::FindWay(&ShowRoots, &search, search.object, search.way);
+    if (search.way.found) break;
+  }
+  search.world.Start();
 }
 
 std::string Tell(const Search& search, const alloc::Object& o) {
@@ -78,15 +91,8 @@ std::string WhatHolds(const void* p) {
   if (!alloc::FindObject(address, &o)) {
     return absl::StrFormat("%#x is no object of the collected heap\n", address);
   }
-  const auto sp = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
-  Search search{.world = world, .here = sp, .sp = sp, .way = {}};
-  world.Stop(StopFor::kLook);
-  for (const Among among : {Among::kRoots, Among::kStacksOfOthers, Among::kAll}) {
-    search.among = among;
-    internal::FindWay(&ShowRoots, &search, o.base(), search.way);
-    if (search.way.found) break;
-  }
-  world.Start();
+  Search search{.world = world, .object = o.base(), .way = {}};
+  internal::WithRegistersSpilled(&Walk, &search);
   std::string text = Tell(search, o);
   keep_alive(p);
   return text;

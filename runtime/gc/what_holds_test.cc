@@ -76,6 +76,27 @@ TEST_F(WhatHoldsTest, TheCallersStackIsTheLastToHold) {
   EXPECT_THAT(WhatHolds(a), HasSubstr("is in a goroutine's stack, at 0x"));
 }
 
+__attribute__((noinline)) uintptr_t HiddenNode() {
+  Node* a = make<Node>();
+  a->left = make<Node>();
+  return ~reinterpret_cast<uintptr_t>(a);
+}
+// Nothing on the stack has the node's address but what holds `a` here: with optimisation a
+// register.
+__attribute__((noinline)) void AskOf(uintptr_t hidden, std::string* of_node, std::string* of_left) {
+  const Node* a = reinterpret_cast<Node*>(~hidden);
+  *of_node = WhatHolds(a);
+  *of_left = WhatHolds(a->left);
+  keep_alive(a);
+}
+TEST_F(WhatHoldsTest, ARegisterOfTheCallersHoldsToo) {
+  world_.scan_stack = true;
+  std::string of_node, of_left;
+  AskOf(HiddenNode(), &of_node, &of_left);
+  EXPECT_THAT(of_node, HasSubstr("is in the caller's stack, at 0x"));
+  EXPECT_THAT(of_left, HasSubstr("is in the caller's stack, at 0x"));
+}
+
 TEST_F(WhatHoldsTest, AChannelsBufferIsToldAsOne) {
   Node* a = make<Node>();
   const std::vector<uintptr_t> buffer = {reinterpret_cast<uintptr_t>(a)};

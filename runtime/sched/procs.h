@@ -4,8 +4,9 @@
 //   const int before = sched::SetProcs({.procs = 4});
 //
 // Stops the world to change their number. Goroutines and timers of Ps that go move to those that
-// stay; nothing is lost and nothing runs twice. Threads:   on a goroutine; changes are made one
-// after the other.
+// stay; nothing is lost and nothing runs twice.
+//
+// Threads:   on a goroutine; changes are made one after the other.
 #ifndef PLIMSOLL_RUNTIME_SCHED_PROCS_H_
 #define PLIMSOLL_RUNTIME_SCHED_PROCS_H_
 

@@ -15,8 +15,9 @@
 // The account is one word, the time at which all that was spun is paid for: it moves on by what
 // was spun over 5 % of the quota, and is at least 100 ms ago (a period of the kernel's), so that a
 // burst after a pause has what 100 ms earn, and at most a second ahead: what was spun beyond that
-// is forgiven. Whoever looks after it is within the budget. Threads:   any. What two charge at once
-// is charged twice; who looked at once may both pass.
+// is forgiven. Whoever looks after it is within the budget.
+//
+// Threads:   any. What two charge at once is charged twice; who looked at once may both pass.
 #ifndef PLIMSOLL_RUNTIME_SCHED_SPIN_BUDGET_H_
 #define PLIMSOLL_RUNTIME_SCHED_SPIN_BUDGET_H_
 

@@ -116,10 +116,20 @@ class AwayWords {
   // Where that call is forbidden: the page that was written to last.
   __attribute__((noinline, no_sanitize("address", "thread"))) long CopyPage(uintptr_t lo,
                                                                             uintptr_t next) {
+    if (!IsMapped(lo)) {  // below a leaf function's stack pointer
+      lo = next;
+      next += 4096;
+      if (!IsMapped(lo)) return 0;
+    }
     const auto* from = reinterpret_cast<const volatile uintptr_t*>(lo);
-    const size_t n = (next - lo) / sizeof(uintptr_t);
+    const size_t n = std::min(next - lo, kAwayBytes) / sizeof(uintptr_t);
     for (size_t i = 0; i < n; ++i) words_[i] = from[i];
-    return static_cast<long>(next - lo);
+    return static_cast<long>(n * sizeof(uintptr_t));
+  }
+  // By a call that reads a signal set there, finds that it is told to do nothing known with it, and
+  // fails: which of the two came first shows.
+  static bool IsMapped(uintptr_t at) {
+    return base::RawSyscall(SYS_rt_sigprocmask, ~0, at, 0, 8) != -EFAULT;
   }
 
   uintptr_t words_[kAwayBytes / sizeof(uintptr_t)];
@@ -234,14 +244,18 @@ class Visits {
     const GStatus status = g->status.load(std::memory_order_acquire);
     if (status == GStatus::kIdle || status == GStatus::kDead) return;
     PLIMSOLL_CHECK(status != GStatus::kRunning, "goroutine ", g->id, " runs in a stopped world");
-    // Of a parked one: most are.
-    const auto sp = reinterpret_cast<uintptr_t>(g->sp);
-    if (sp >= g->stack.lo && sp < g->stack.hi) Prefetch(sp, std::min(EndOfStack(g), sp + kFrames));
+    // Of one that no thread runs, as most are.
+    if (status == GStatus::kWaiting || status == GStatus::kRunnable) {
+      const auto sp = reinterpret_cast<uintptr_t>(g->sp);
+      if (sp >= g->stack.lo && sp < g->stack.hi)
+        Prefetch(sp, std::min(EndOfStack(g), sp + kFrames));
+    }
     if (const G* before = seen_.Push(g); before != nullptr) Show(before);
   }
 
-  // By here it has been looked at, and does not run.
-  void Show(const G* g) { fn_(ViewOf(g, g->status.load(std::memory_order_relaxed)), arg_); }
+  // Anew: one that came out of its blocking call meanwhile is runnable now.
+  // acquire: pairs with the release of whoever left the goroutine in this state
+  void Show(const G* g) { fn_(ViewOf(g, g->status.load(std::memory_order_acquire)), arg_); }
 
   void (*fn_)(const GView&, void*);
   void* arg_;

@@ -139,8 +139,11 @@ bool WatchPs(int64_t now, Seen* seen, int64_t* soon) {
     Seen& s = seen[i];
     const PStatus status = p->status.load(std::memory_order_acquire);
     // A goroutine that goes from one short blocking call to the next has a slice as well, and so
-    // has one that stops the world again and again: most looks may fall into a stop.
-    if (status == PStatus::kRunning || status == PStatus::kSyscall || status == PStatus::kStopped) {
+    // has one that stops the world again and again: most looks may fall into a stop. (It keeps its
+    // P. Of those that were stopped the slice goes on after the start.)
+    const bool stops =
+        status == PStatus::kStopped && p->m.load(std::memory_order_relaxed) != nullptr;
+    if (status == PStatus::kRunning || status == PStatus::kSyscall || stops) {
       const uint32_t tick = p->schedtick.load(std::memory_order_relaxed);
       if (tick != s.schedtick || s.slice_since_ns == 0) {
         const bool goes_fast = tick - s.schedtick >= kManySlices && s.look_pause_ns != 0;
