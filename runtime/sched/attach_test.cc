@@ -357,7 +357,6 @@ TEST_F(AttachTest, APreemptionSignalThatIsLateForItIsNobodys) {
   if (base::kTsan) GTEST_SKIP() << "TSan holds signals back";
   ASSERT_EQ(installed, 0);
   for (const bool blocked_before : {false, true}) {
-    SCOPED_TRACE(blocked_before);
     SetProcs({.procs = 1});
     const int before = programs_signals.load();
     std::atomic<bool> done{false};
@@ -374,12 +373,12 @@ TEST_F(AttachTest, APreemptionSignalThatIsLateForItIsNobodys) {
       } while (sigismember(&pending, SIGURG) == 0);
       DetachThread();
       sigpending(&pending);
-      EXPECT_EQ(sigismember(&pending, SIGURG), 0);
+      EXPECT_EQ(sigismember(&pending, SIGURG), 0) << blocked_before;
       pthread_sigmask(SIG_UNBLOCK, &urgent, nullptr);
-      EXPECT_EQ(programs_signals.load(), before);
+      EXPECT_EQ(programs_signals.load(), before) << blocked_before;
       // One that the program sends is the program's.
       pthread_kill(pthread_self(), SIGURG);
-      EXPECT_EQ(programs_signals.load(), before + 1);
+      EXPECT_EQ(programs_signals.load(), before + 1) << blocked_before;
       done.store(true);
     });
     while (!done.load()) Yield();
