@@ -104,10 +104,10 @@ struct CollectedHeap {
   CollectedCache* all_caches ABSL_GUARDED_BY(caches_mu) = nullptr;
 
   // As the explicit heap's: a collected span's record is never anything else.
-  FixedPool records[kSpanKinds] = {{Span::SpanBytes(SpanKindWords(0)), 64},
-                                   {Span::SpanBytes(SpanKindWords(1)), 64},
-                                   {Span::SpanBytes(SpanKindWords(2)), 64},
-                                   {Span::SpanBytes(SpanKindWords(3)), 64}};
+  FixedPool records[kSpanKinds] = {{Span::CollectedBytes(SpanKindWords(0)), 64},
+                                   {Span::CollectedBytes(SpanKindWords(1)), 64},
+                                   {Span::CollectedBytes(SpanKindWords(2)), 64},
+                                   {Span::CollectedBytes(SpanKindWords(3)), 64}};
 
   std::atomic<uint64_t> epoch{1};
   std::atomic<bool> black{false};
@@ -147,14 +147,15 @@ Span* NewRecord(size_t words) {
   const int kind = SpanKind(words);
   auto* span = static_cast<Span*>(heap.records[kind].Allocate());
   if (span == nullptr) return nullptr;
-  span->remote_offset = static_cast<uint16_t>(Span::RemoteOffset(SpanKindWords(kind)));
   span->words = static_cast<uint8_t>(words);
   span->untouched_word = 0;
   SetPlace(span, kInHand);
   for (size_t w = 0; w < words; ++w) {
-    span->word[w].alloc.store(0, std::memory_order_relaxed);
-    span->marks().bits[w].store(0, std::memory_order_relaxed);
+    span->word(w).alloc.store(0, std::memory_order_relaxed);
+    span->word(w).marks.store(0, std::memory_order_relaxed);
+    span->word(w).scanned.store(0, std::memory_order_relaxed);
   }
+  span->collected.waiting.store(0, std::memory_order_relaxed);
   return span;
 }
 
@@ -164,7 +165,7 @@ Span* NewSpan(const ObjectShape* shape, size_t bytes) {
   if (span == nullptr) return nullptr;
   span->shape = shape;
   if (!core.pages.PlaceCollected(span, shape->size_class, bytes)) {
-    heap.records[SpanKindOf(span)].Free(span);
+    heap.records[SpanKind(span->words)].Free(span);
     return nullptr;
   }
   base::Poison(reinterpret_cast<void*>(span->base()), span->bytes());
@@ -178,7 +179,7 @@ void FreeSpan(Span* span) {
   heap.span_bytes.fetch_sub(span->bytes(), std::memory_order_relaxed);
   heap.freed_spans.fetch_add(1, std::memory_order_relaxed);
   core.pages.FreePages(span);
-  heap.records[SpanKindOf(span)].Free(span);
+  heap.records[SpanKind(span->words)].Free(span);
 }
 
 uint64_t ObjectMask(const Span* span, size_t w) {
@@ -190,9 +191,9 @@ uint64_t ObjectMask(const Span* span, size_t w) {
 size_t Sweep(Span* span) {
   size_t in_use = 0;
   for (size_t w = 0; w < span->words; ++w) {
-    std::atomic<uint64_t>& marks = span->marks().bits[w];
+    std::atomic<uint64_t>& marks = span->word(w).marks;
     const uint64_t reached = marks.load(std::memory_order_relaxed);
-    const uint64_t alloc = span->word[w].alloc.load(std::memory_order_relaxed);
+    const uint64_t alloc = span->word(w).alloc.load(std::memory_order_relaxed);
     // A free object that was reached: a pointer outlived what it points to.
     if ((reached & ~alloc) != 0) [[unlikely]] {
       const size_t index = w * 64 + std::countr_zero(reached & ~alloc);
@@ -207,12 +208,14 @@ size_t Sweep(Span* span) {
                      span->object_bytes());
       }
     }
-    span->word[w].alloc.store(reached, std::memory_order_relaxed);
+    span->word(w).alloc.store(reached, std::memory_order_relaxed);
     marks.store(0, std::memory_order_relaxed);
+    span->word(w).scanned.store(0, std::memory_order_relaxed);
     in_use += std::popcount(reached);
   }
   // release: pairs with the acquire in FreeCollected(), which then sees in whose hand it is.
-  span->marks().epoch.store(heap.epoch.load(std::memory_order_relaxed), std::memory_order_release);
+  span->collected.epoch.store(heap.epoch.load(std::memory_order_relaxed),
+                              std::memory_order_release);
   return in_use;
 }
 
@@ -253,7 +256,7 @@ void File(ShapeState& state, Span* span, size_t in_use) {
 size_t CountInUse(const Span* span) {
   size_t in_use = 0;
   for (size_t w = 0; w < span->words; ++w) {
-    in_use += std::popcount(span->word[w].alloc.load(std::memory_order_relaxed));
+    in_use += std::popcount(span->word(w).alloc.load(std::memory_order_relaxed));
   }
   return in_use;
 }
@@ -263,16 +266,19 @@ bool TakeWord(CollectedCache* cache, const ObjectShape* shape, size_t from) {
   Slot& slot = cache->slots[shape->id];
   Span* span = slot.span;
   for (size_t w = from; w < span->words; ++w) {
-    const uint64_t alloc = span->word[w].alloc.load(std::memory_order_relaxed);
+    const uint64_t alloc = span->word(w).alloc.load(std::memory_order_relaxed);
     const uint64_t free = ~alloc & ObjectMask(span, w);
     if (free == 0) continue;
     // Black before it is in use: whoever finds it does not scan what is not written yet.
     if (heap.black.load(std::memory_order_relaxed)) {
-      span->marks().bits[w].fetch_or(free, std::memory_order_relaxed);
+      // release: who sees the marks sees that they are not to be scanned. What is there is a dead
+      // object's until it is handed out.
+      span->word(w).scanned.fetch_or(free, std::memory_order_relaxed);
+      span->word(w).marks.fetch_or(free, std::memory_order_release);
       heap.black_objects.fetch_add(std::popcount(free), std::memory_order_relaxed);
     }
     // release: pairs with the acquire in FindObject()
-    span->word[w].alloc.store(alloc | free, std::memory_order_release);
+    span->word(w).alloc.store(alloc | free, std::memory_order_release);
     slot.local = free;
     slot.size = shape->object_bytes;
     slot.base = span->base() + w * 64 * uint64_t{slot.size};
@@ -321,8 +327,8 @@ bool Refill(CollectedCache* cache, const ObjectShape* shape) {
     slot.span = NewSpan(shape, 0);
     if (slot.span == nullptr) return false;
     SetPlace(slot.span, kInCache);
-    slot.span->marks().epoch.store(heap.epoch.load(std::memory_order_relaxed),
-                                   std::memory_order_relaxed);
+    slot.span->collected.epoch.store(heap.epoch.load(std::memory_order_relaxed),
+                                     std::memory_order_relaxed);
   }
   PLIMSOLL_CHECK(TakeWord(cache, shape, 0));  // (3): what is partial has a free object
   return true;
@@ -336,8 +342,9 @@ void Flush(CollectedCache* cache) {
     if (slot.span == nullptr) continue;
     const uint32_t w = cache->words[id];
     Span* span = slot.span;
-    span->word[w].alloc.fetch_and(~slot.local, std::memory_order_relaxed);
-    span->marks().bits[w].fetch_and(~slot.local, std::memory_order_relaxed);
+    span->word(w).alloc.fetch_and(~slot.local, std::memory_order_relaxed);
+    span->word(w).marks.fetch_and(~slot.local, std::memory_order_relaxed);
+    span->word(w).scanned.fetch_and(~slot.local, std::memory_order_relaxed);
     heap.since_mark.fetch_sub(std::popcount(slot.local) * uint64_t{slot.size},
                               std::memory_order_relaxed);
     if (heap.black.load(std::memory_order_relaxed)) {
@@ -418,11 +425,12 @@ void* AllocateLarge(const ObjectShape* shape, size_t bytes) {
   heap.since_mark.fetch_add(span->bytes(), std::memory_order_relaxed);
   base::SpinLockHolder lock(state.mu);
   if (heap.black.load(std::memory_order_relaxed)) {
-    span->marks().bits[0].store(1, std::memory_order_relaxed);
+    span->word(0).marks.store(1, std::memory_order_relaxed);
     heap.black_objects.fetch_add(1, std::memory_order_relaxed);
   }
-  span->marks().epoch.store(heap.epoch.load(std::memory_order_relaxed), std::memory_order_relaxed);
-  span->word[0].alloc.store(1, std::memory_order_release);  // as in TakeWord()
+  span->collected.epoch.store(heap.epoch.load(std::memory_order_relaxed),
+                              std::memory_order_relaxed);
+  span->word(0).alloc.store(1, std::memory_order_release);  // as in TakeWord()
   Put(state, span, 1);
   heap.unfiled.fetch_sub(1, std::memory_order_relaxed);
   return p;
@@ -498,6 +506,9 @@ const ObjectShape* ShapeFor(const Layout& layout, size_t size_class) {
   state->mask0 = mask_words > 0 ? layout.mask[0] : 0;
   if (mask_words == 1 && size_class != 0) {
     state->elements = state->object_bytes / 8 / layout.element_words;
+    // As Go's: in larger objects there is less to gain, and few lie in a span.
+    constexpr uint32_t kLargestBySpan = 256;
+    state->by_span = state->object_bytes <= kLargestBySpan;
   }
   heap.shapes[count] = state;
   heap.shape_count.store(count + 1, std::memory_order_release);  // pairs with Flush() and others
@@ -505,8 +516,8 @@ const ObjectShape* ShapeFor(const Layout& layout, size_t size_class) {
 }
 
 void Unmark(const Object& o) {
-  o.span->marks().bits[o.index / 64].fetch_and(~(uint64_t{1} << (o.index % 64)),
-                                               std::memory_order_relaxed);
+  o.span->word(o.index / 64)
+      .marks.fetch_and(~(uint64_t{1} << (o.index % 64)), std::memory_order_relaxed);
 }
 
 CollectedCache* NewCollectedCache() {
@@ -563,7 +574,7 @@ bool FreeCollected(const Object& o) {
   const size_t w = o.index / 64;
   const uint64_t bit = uint64_t{1} << (o.index % 64);
   const size_t bytes = o.bytes();
-  std::atomic<uint64_t>& alloc = span->word[w].alloc;
+  std::atomic<uint64_t>& alloc = span->word(w).alloc;
   // Clears the bit. Where a TakeWord or a Sweep that stores the word is under way it may come back:
   // then the object is nobody's until the next cycle.
   const auto clear = [&] {
@@ -582,10 +593,10 @@ bool FreeCollected(const Object& o) {
   {
     base::SpinLockHolder hold(state.mu);
     // acquire: pairs with the release in Sweep().
-    if (span->marks().epoch.load(std::memory_order_acquire) !=
+    if (span->collected.epoch.load(std::memory_order_acquire) !=
         heap.epoch.load(std::memory_order_relaxed)) {
       // Whoever sweeps it frees the object, if he has not looked at the word yet.
-      span->marks().bits[w].fetch_and(~bit, std::memory_order_relaxed);
+      span->word(w).marks.fetch_and(~bit, std::memory_order_relaxed);
       return true;
     }
     switch (span->place.load(std::memory_order_relaxed)) {
@@ -680,7 +691,7 @@ void ForEachObject(void (*f)(const Object& object, void* arg), void* arg) {
   core.pages.ForEachSpan([&](Span* span) {
     if (span->owner.load(std::memory_order_relaxed) != &collected_owner) return;
     for (size_t w = 0; w < span->words; ++w) {
-      for (uint64_t bits = span->word[w].alloc.load(std::memory_order_relaxed); bits != 0;
+      for (uint64_t bits = span->word(w).alloc.load(std::memory_order_relaxed); bits != 0;
            bits &= bits - 1) {
         f({span, static_cast<uint32_t>(w * 64 + std::countr_zero(bits))}, arg);
       }
@@ -716,12 +727,14 @@ void CheckCollectedInvariants() {
   const auto check_swept = [&](Span* span, const ObjectShape* shape, bool partial) {
     ++spans;
     PLIMSOLL_CHECK(span->shape == shape);
-    PLIMSOLL_CHECK(span->marks().epoch.load() == epoch);  // (4)
+    PLIMSOLL_CHECK(span->collected.epoch.load() == epoch);  // (4)
+    PLIMSOLL_CHECK(span->collected.waiting.load() == 0);    // (2)
     size_t in_use = 0;
     for (size_t w = 0; w < span->words; ++w) {
-      const uint64_t alloc = span->word[w].alloc.load();
+      const uint64_t alloc = span->word(w).alloc.load();
       PLIMSOLL_CHECK((alloc & ~ObjectMask(span, w)) == 0);
-      PLIMSOLL_CHECK(span->marks().bits[w].load() == 0);  // (2)
+      PLIMSOLL_CHECK(span->word(w).marks.load() == 0);    // (2)
+      PLIMSOLL_CHECK(span->word(w).scanned.load() == 0);  // (2)
       in_use += std::popcount(alloc);
     }
     PLIMSOLL_CHECK((in_use < Capacity(span)) == partial);  // (3)
@@ -734,7 +747,7 @@ void CheckCollectedInvariants() {
     for (Span* s = state.unswept.first(); s != nullptr; s = s->next) {
       ++spans;
       ++unswept;
-      PLIMSOLL_CHECK(s->marks().epoch.load() + 1 == epoch);  // (4)
+      PLIMSOLL_CHECK(s->collected.epoch.load() + 1 == epoch);  // (4)
     }
   }
   {
@@ -745,8 +758,8 @@ void CheckCollectedInvariants() {
         if (slot.span == nullptr) continue;
         ++spans;
         PLIMSOLL_CHECK(slot.span->shape == heap.shapes[id]);
-        PLIMSOLL_CHECK((slot.local & ~slot.span->word[c->words[id]].alloc.load()) == 0);
-        PLIMSOLL_CHECK(slot.span->marks().epoch.load() == epoch);  // (4)
+        PLIMSOLL_CHECK((slot.local & ~slot.span->word(c->words[id]).alloc.load()) == 0);
+        PLIMSOLL_CHECK(slot.span->collected.epoch.load() == epoch);  // (4)
       }
     }
   }

@@ -15,7 +15,9 @@
 //    | shape ------------+------> ObjectShape: kind, mask or function, size
 //    | alloc   n bits    |        in use, or in the hand of a cache
 //    | marks   n bits    |        reached in this cycle
-//    | marks.epoch       |        the cycle after which the span was swept
+//    | scanned n bits    |        of small objects: claimed by a marker, or not to be looked at
+//    | epoch             |        the cycle after which the span was swept
+//    | waiting           |        a marker has it in a queue (runtime/gc/scan_claim.h)
 //    +-------------------+
 //
 // One cycle, as bits see it (C is a cache's word in hand, `local` its objects not yet given out):
@@ -30,7 +32,8 @@
 //
 // Invariants, and DESIGN.md ("The collected heap") tells why:
 //   (1) An object is in use while its alloc bit is 1 and it is in no cache's `local`.
-//   (2) Marking begins when every span is swept (epoch is the current one) and all its marks are 0.
+//   (2) Marking begins when every span is swept (epoch is the current one), all its marks and
+//       `scanned` are 0, and it does not wait.
 //   (3) A span is in one place: a cache's slot, its shape's partial, full or unswept queue, or in
 //       the hand of one sweeper, or of who makes a large object and clears it.
 //   (4) A span's epoch is the current one or the one before; none is allocated from before it is
@@ -79,6 +82,7 @@ struct ObjectShape {
   uint32_t object_bytes = 0;  // of the class; 0: large
   uint64_t mask0 = 0;         // layout.mask[0]
   uint32_t elements = 0;      // in an object, where mask0 is all of the mask; 0: see layout
+  bool by_span = false;       // so small that a marker scans all that are grey in a span at once
 };
 
 inline constexpr uint32_t kMaxShapes = 4096;
@@ -110,29 +114,29 @@ struct Object {
   const uint32_t index = Index(offset, span->magic()).index;
   // The tail has a bit, which is 0: by Span's (3). acquire: pairs with the release in TakeWord(),
   // so that who finds an object that is black from the start sees its mark.
-  if ((span->word[index / 64].alloc.load(std::memory_order_acquire) >> (index % 64) & 1) == 0)
+  if ((span->word(index / 64).alloc.load(std::memory_order_acquire) >> (index % 64) & 1) == 0)
     return false;
   *object = {span, index};
   return true;
 }
 
 inline bool IsMarked(const Object& o) {
-  return (o.span->marks().bits[o.index / 64].load(std::memory_order_relaxed) >> (o.index % 64) &
-          1) != 0;
+  return (o.span->word(o.index / 64).marks.load(std::memory_order_relaxed) >> (o.index % 64) & 1) !=
+         0;
 }
 
-// Marks `o`. True: it was not, and the caller scans it. Relaxed: a marker that sees the bit needs
-// nothing of what the one did that set it.
+// Marks `o`. True: it was not, and the caller scans it. Who sees the bit needs nothing of what the
+// one did that set it; seq_cst for scan_claim.h's (1).
 [[gnu::always_inline]] inline bool Mark(const Object& o) {
-  std::atomic<uint64_t>& bits = o.span->marks().bits[o.index / 64];
+  std::atomic<uint64_t>& bits = o.span->word(o.index / 64).marks;
   const uint64_t mask = uint64_t{1} << (o.index % 64);
   if ((bits.load(std::memory_order_relaxed) & mask) != 0) return false;
-  return (bits.fetch_or(mask, std::memory_order_relaxed) & mask) == 0;
+  return (bits.fetch_or(mask, std::memory_order_seq_cst) & mask) == 0;
 }
 
 // As Mark, where there is one marker: no locked instruction.
 [[gnu::always_inline]] inline bool MarkAlone(const Object& o) {
-  std::atomic<uint64_t>& bits = o.span->marks().bits[o.index / 64];
+  std::atomic<uint64_t>& bits = o.span->word(o.index / 64).marks;
   const uint64_t mask = uint64_t{1} << (o.index % 64);
   const uint64_t old = bits.load(std::memory_order_relaxed);
   if ((old & mask) != 0) return false;

@@ -69,9 +69,17 @@ enum class SpanState : uint8_t {
   kGuarded
 };
 
-// 64 objects of a collected span, a bit each: collectable.cc's.
+// 64 objects of a collected span, a bit each: see collectable.h.
 struct Word {
   std::atomic<uint64_t> alloc;
+  std::atomic<uint64_t> marks;
+  std::atomic<uint64_t> scanned;
+};
+// What a collected span has in the place of in-use bytes, and of what others write: it has no mail.
+struct Collected {
+  std::atomic<uint64_t> epoch;    // the cycle after which it was swept
+  std::atomic<uint64_t> waiting;  // whether it waits to be scanned
+  Word word[1];                   // as many as `words`
 };
 
 struct alignas(64) Span {
@@ -105,8 +113,11 @@ struct alignas(64) Span {
   union {
     // Eight objects' in-use bytes in each; 8 for each of `words`: see SpanBytes().
     uint64_t in_use_bytes[1] = {};
-    Word word[1];  // kCollected
+    Collected collected;  // kCollected
   };
+
+  Word& word(size_t w) { return collected.word[w]; }
+  const Word& word(size_t w) const { return collected.word[w]; }
 
   uintptr_t base() const { return base_address; }
   uint32_t magic() const { return static_cast<uint32_t>(magic_and_low_base >> 32); }
@@ -130,21 +141,14 @@ struct alignas(64) Span {
     return *reinterpret_cast<Remote*>(reinterpret_cast<char*>(this) + remote_offset);
   }
 
-  // The same place in a collected span, which has no mail.
-  struct Marks {
-    std::atomic<uint64_t> epoch;  // the cycle after which it was swept
-    uint64_t unused;
-    std::atomic<uint64_t> bits[1];
-  };
-  Marks& marks() {
-    return *reinterpret_cast<Marks*>(reinterpret_cast<char*>(this) + remote_offset);
-  }
-
   static constexpr size_t RemoteOffset(size_t words) {
     return (64 + 16 + words * 64 + 63) / 64 * 64;
   }
   static constexpr size_t SpanBytes(size_t words) {
     return RemoteOffset(words) + (16 + words * 8 + 63) / 64 * 64;
+  }
+  static constexpr size_t CollectedBytes(size_t words) {
+    return (64 + 16 + 16 + words * sizeof(Word) + 63) / 64 * 64;
   }
 
   // The byte of an object; it is read by others than the owner, so through these alone.
@@ -206,7 +210,7 @@ struct alignas(64) Span {
     size_t count = 0;
     if (IsCollected()) {
       for (size_t w = 0; w < words; ++w) {
-        count += std::popcount(word[w].alloc.load(std::memory_order_relaxed));
+        count += std::popcount(word(w).alloc.load(std::memory_order_relaxed));
       }
       return count;
     }
@@ -226,6 +230,7 @@ struct alignas(64) Span {
 
 static_assert(std::endian::native == std::endian::little);  // InUse() counts bytes from the right
 static_assert(offsetof(Span, live) == 64 && offsetof(Span, in_use_bytes) == 80);
+static_assert(offsetof(Span, collected) == 80 && sizeof(Collected) == 16 + sizeof(Word));
 
 // A tagged owner is nobody's address: a free by the owner itself then takes the slow path.
 inline Mailbox* Tagged(Mailbox* owner) {

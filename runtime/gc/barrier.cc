@@ -42,7 +42,11 @@ void Shade(uintptr_t word) {
   if (!alloc::FindObject(word, &o) || !alloc::Mark(o)) return;
   shard.sum.bytes += o.bytes();
   ++shard.sum.objects;
-  if (fault.load(std::memory_order_relaxed) == BarrierFault::kNotScanned) return;
+  if (fault.load(std::memory_order_relaxed) == BarrierFault::kNotScanned) {
+    // Nor is it scanned with others of its span.
+    o.span->word(o.index / 64).scanned.fetch_or(uint64_t{1} << (o.index % 64));
+    return;
+  }
   PushObject(shard.greys, o);
 }
 

@@ -122,10 +122,10 @@ bool Crew::Done() {
   return store_.stack.empty() && !HasNotes();
 }
 
-void Crew::Give(MarkStack& stack) {
+void Crew::Give(Marker& marker) {
   alloc::SlowPath no_preempt;
   Grey greys[64];
-  const size_t n = stack.TakeOldest(greys, 64);
+  const size_t n = marker.TakeOldest(greys, 64);
   if (n == 0) return;
   base::SpinLockHolder hold(mu_);
   for (size_t i = 0; i < n; ++i) store_.stack.Push(greys[i]);

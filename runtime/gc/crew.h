@@ -55,7 +55,7 @@ class Crew {
 
   // --- For a marker at work.
   bool Hungry() const { return hungry_.load(std::memory_order_relaxed); }
-  void Give(MarkStack& stack);
+  void Give(Marker& marker);
 
  private:
   static constexpr size_t kMarkers = 64;

@@ -27,6 +27,8 @@ constexpr std::string_view kNames[] = {
     "free_marked",
     "stale_mark",
     "second_word",
+    "span_not_queued",
+    "skipped_in_span",
     "no_barrier",
     "shades_new",
     "shaded_not_scanned",

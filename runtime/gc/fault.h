@@ -35,6 +35,8 @@ enum class Fault : uint8_t {
   kFreeMarked,     // after the cycle a marked object is freed
   kStaleMark,      // an object is marked before the cycle begins
   kSecondWord,     // of ambiguous memory every second word is not looked at
+  kSpanNotQueued,  // a span in which something became grey is not queued
+  kSkippedInSpan,  // of the grey objects of a span one is not scanned
   // In a mark beside the program:
   kNoBarrier,          // what is overwritten is not shaded
   kShadesNew,          // but what is written is

@@ -4,6 +4,7 @@
 
 #include "plimsoll/alloc/base/check.h"
 #include "plimsoll/alloc/base/futex.h"
+#include "plimsoll/runtime/gc/marker.h"
 
 namespace plimsoll::gc::internal {
 
@@ -21,12 +22,12 @@ void MarkPool::Open() {
   base::FutexWake(round_, INT_MAX);
 }
 
-void MarkPool::Give(MarkStack& stack) {
+void MarkPool::Give(Marker& marker) {
   {
     base::SpinLockHolder hold(mu_);
     if (batch_count_ == kBatches) return;
     Batch& batch = batches_[batch_count_];
-    batch.count = stack.TakeOldest(batch.greys, kBatch);
+    batch.count = marker.TakeOldest(batch.greys, kBatch);
     if (batch.count == 0) return;
     ++batch_count_;
     UpdateHungry();

@@ -29,6 +29,8 @@
 
 namespace plimsoll::gc::internal {
 
+class Marker;
+
 class MarkPool {
  public:
   constexpr MarkPool() = default;
@@ -39,8 +41,8 @@ class MarkPool {
   // Whether a marker waits and the pool has nothing for it.
   bool Hungry() const { return hungry_.load(std::memory_order_relaxed); }
 
-  // Puts a part of `stack` into the pool, if it can be divided.
-  void Give(MarkStack& stack);
+  // Puts a part of what a marker has into the pool, if it can be divided.
+  void Give(Marker& marker);
 
   // What a marker has marked since it last said so.
   struct Sum {

@@ -1,9 +1,11 @@
 #include "plimsoll/runtime/gc/marker.h"
 
+#include <algorithm>
 #include <bit>
 
 #include "plimsoll/alloc/span_map.h"
 #include "plimsoll/runtime/gc/crew.h"
+#include "plimsoll/runtime/gc/scan_claim.h"
 
 // What a program's sanitizer knows of stacks and objects is not for the collector: it reads
 // redzones, and words that others wrote before they were stopped.
@@ -26,6 +28,13 @@ namespace {
 
 constexpr uintptr_t kWordBytes = sizeof(uintptr_t);
 
+// What a marker needs of a span; of one with more than 64 objects half of their bits.
+[[gnu::always_inline]] inline void PrefetchRecord(const Span* span) {
+  __builtin_prefetch(span);
+  __builtin_prefetch(reinterpret_cast<const char*>(span) + 64);
+  __builtin_prefetch(reinterpret_cast<const char*>(span) + 128);
+}
+
 // The only reader of raw memory. Not more than this is exempt: what is inlined into an exempt
 // function still poisons its locals where gcc has marked their scopes, and nothing clears that.
 PLIMSOLL_NO_SANITIZE inline uintptr_t LoadWord(uintptr_t at) {
@@ -44,8 +53,7 @@ template <Marker::Way kWay>
   if constexpr (kWay == Way::kFaulty) {
     if (Strikes(Fault::kDropFound, 3)) return;
   }
-  __builtin_prefetch(span);
-  __builtin_prefetch(reinterpret_cast<const char*>(span) + 128);
+  PrefetchRecord(span);
   Found& slot = found_[found_at_ % kFound];
   const Found oldest = slot;
   slot = {word, span};
@@ -62,7 +70,7 @@ template <Marker::Way kWay>
   const alloc::ObjectIndex at = alloc::Index(offset, span->magic());
   Object o{span, at.index};
   // acquire: as in FindObject()
-  if ((span->word[o.index / 64].alloc.load(std::memory_order_acquire) >> (o.index % 64) & 1) == 0)
+  if ((span->word(o.index / 64).alloc.load(std::memory_order_acquire) >> (o.index % 64) & 1) == 0)
     return;
   if constexpr (kWay == Way::kFaulty) {
     if (fault_ == Fault::kNoInterior && o.base() != found.address) return;
@@ -82,14 +90,35 @@ template <Marker::Way kWay>
     const ObjectShape* shape = span->shape;
     if (Strikes(Fault::kFlipMark, 2)) alloc::Unmark(o);
     if (fault_ == Fault::kAllNoscan) return;
-    if (shape->layout.kind != Layout::Kind::kNoscan && Strikes(Fault::kDropGrey, 2)) return;
+    if (shape->layout.kind != Layout::Kind::kNoscan && Strikes(Fault::kDropGrey, 2)) {
+      // Nor does another object's span wait bring it up.
+      span->word(o.index / 64)
+          .scanned.fetch_or(uint64_t{1} << (o.index % 64), std::memory_order_relaxed);
+      return;
+    }
     if (fault_ == Fault::kLargeHead && shape->size_class == 0 &&
         shape->layout.kind == Layout::Kind::kMask) {
       stack_.Push({o.base(), shape});
       return;
     }
   }
-  PushObject(stack_, o);
+  if (span->shape->by_span) {
+    Enqueue<kWay>(span);
+  } else {
+    PushObject(stack_, o);
+  }
+}
+
+template <Marker::Way kWay>
+[[gnu::always_inline]] inline void Marker::Enqueue(Span* span) {
+  std::atomic<uint64_t>& waiting = span->collected.waiting;
+  if (kWay == Way::kShared || kWay == Way::kBeside ? ClaimWaiting(waiting)
+                                                   : ClaimWaitingAlone(waiting)) {
+    if constexpr (kWay == Way::kFaulty) {
+      if (Strikes(Fault::kSpanNotQueued, 1)) return;
+    }
+    spans_.Push(span);
+  }
 }
 
 uintptr_t EndOf(Grey grey) {
@@ -127,6 +156,16 @@ template <typename F>
     if ((layout.mask[word / 64] >> (word % 64) & 1) != 0) f(at);
     if (++word == element_words) word = 0;
   }
+}
+
+// Whether something that is not marked hangs by it.
+bool LeadsOn(Grey grey) {
+  bool leads = false;
+  ForEachMappedWord(grey, [&leads](uintptr_t at) {
+    Object o;
+    leads |= alloc::FindObject(LoadWord(at), &o) && !alloc::IsMarked(o);
+  });
+  return leads;
 }
 
 }  // namespace
@@ -182,6 +221,114 @@ template <Marker::Way kWay>
 }
 
 template <Marker::Way kWay>
+void Marker::ScanSpan(Span* span, size_t& budget) {
+  constexpr bool kAlone = kWay != Way::kShared && kWay != Way::kBeside;
+  constexpr bool kBudget = kWay == Way::kBeside || kWay == Way::kBesideAlone;
+  const ObjectShape* shape = span->shape;
+  const uintptr_t base = span->base();
+  const uintptr_t span_bytes = span->bytes();
+  const uint32_t magic = span->magic();
+  const uint64_t mask = shape->mask0;
+  const uintptr_t size = shape->object_bytes;
+  const uintptr_t element_bytes = shape->layout.element_words * kWordBytes;
+  const size_t words = span->words;
+  if constexpr (kAlone) {
+    TakeOutAlone(span->collected.waiting);
+  } else {
+    TakeOut(span->collected.waiting);
+  }
+  uint64_t marked = 0;
+  for (size_t w = 0; w < words;) {
+    alloc::Word& word = span->word(w);
+    const uint64_t grey =
+        kAlone ? ClaimGreyAlone(word.marks, word.scanned) : ClaimGrey(word.marks, word.scanned);
+    if (grey == 0) {
+      ++w;
+      continue;
+    }
+    size_t next = w;  // the first word in which something is grey that was passed
+    const uintptr_t first = base + w * 64 * size;
+    for (uint64_t left = grey; left != 0; left &= left - 1) {
+      if constexpr (kBudget) {
+        if (budget == 0) [[unlikely]] {
+          GiveBack(word.scanned, left);
+          break;
+        }
+        budget -= std::min<size_t>(size, budget);
+      }
+      uintptr_t at = first + static_cast<uintptr_t>(std::countr_zero(left)) * size;
+      if constexpr (kWay == Way::kFaulty) {
+        if (fault_ == Fault::kSkippedInSpan && LeadsOn({at, shape}) &&
+            Strikes(Fault::kSkippedInSpan)) {
+          continue;
+        }
+        ScanObject<kWay>({at, shape});
+        continue;
+      }
+      uint32_t elements = shape->elements;
+      do {
+        for (uint64_t bits = mask; bits != 0; bits &= bits - 1) {
+          const uintptr_t value =
+              LoadWord(at + static_cast<uintptr_t>(std::countr_zero(bits)) * kWordBytes);
+          const uintptr_t offset = value - base;
+          if (offset >= span_bytes) {
+            Find<kWay>(value);
+            continue;
+          }
+          const uint32_t index = alloc::Index(offset, magic).index;
+          const alloc::Word& to = span->word(index / 64);
+          // acquire: as in FindObject()
+          if ((to.alloc.load(std::memory_order_acquire) >> (index % 64) & 1) == 0) continue;
+          const Object o{span, index};
+          if (!(kAlone ? alloc::MarkAlone(o) : alloc::Mark(o))) continue;
+          ++marked;
+          next = std::min<size_t>(next, index / 64);
+        }
+        at += element_bytes;
+      } while (--elements != 0);
+    }
+    w = next;
+    if (kBudget && budget == 0) {  // whatever is grey in it now or in a later word
+      Enqueue<kWay>(span);
+      break;
+    }
+  }
+  marked_.objects += marked;
+  marked_.bytes += marked * size;
+}
+
+// Looks ahead in the queue: at the record of one that comes later, at the grey objects of the next.
+template <Marker::Way kWay>
+[[gnu::always_inline]] inline void Marker::ScanNextSpan(size_t& budget) {
+  constexpr size_t kRecordAhead = 4;
+  constexpr size_t kObjectsAhead = 1;
+  Span* span = spans_.Pop();
+  if (const Span* later = spans_.Peek(kRecordAhead - 1)) PrefetchRecord(later);
+  if (const Span* near = spans_.Peek(kObjectsAhead - 1)) {
+    const uintptr_t size = near->object_size;
+    uintptr_t first = near->base();
+    for (size_t w = 0; w < near->words; ++w, first += 64 * size) {
+      const alloc::Word& word = near->word(w);
+      uint64_t grey = word.marks.load(std::memory_order_relaxed) &
+                      ~word.scanned.load(std::memory_order_relaxed);
+      for (int i = 0; grey != 0 && i < 8; ++i, grey &= grey - 1) {
+        __builtin_prefetch(reinterpret_cast<const void*>(
+            first + static_cast<uintptr_t>(std::countr_zero(grey)) * size));
+      }
+    }
+  }
+  ScanSpan<kWay>(span, budget);
+}
+
+size_t Marker::TakeOldest(Grey* to, size_t most) {
+  size_t n = stack_.TakeOldest(to, most);
+  for (size_t spans = spans_.size() / 2; n < most && spans > 0; --spans) {
+    to[n++] = {reinterpret_cast<uintptr_t>(spans_.Pop()), nullptr};
+  }
+  return n;
+}
+
+template <Marker::Way kWay>
 bool Marker::FollowFound() {
   bool any = false;
   for (size_t i = 0; i < kFound; ++i) {
@@ -203,11 +350,11 @@ void Marker::DrainAll(size_t budget) {
   for (;;) {
     if constexpr (kWay == Way::kShared) {
       if (pool_->Hungry()) [[unlikely]]
-        pool_->Give(stack_);
+        pool_->Give(*this);
     }
     if constexpr (kWay == Way::kBeside || kWay == Way::kBesideAlone) {
       if (crew_->Hungry()) [[unlikely]]
-        crew_->Give(stack_);
+        crew_->Give(*this);
       if (budget == 0) [[unlikely]] {
         for (; count > 0; --count, first = (first + 1) % kNext) stack_.Push(next[first]);
         FollowFound<kWay>();
@@ -216,6 +363,10 @@ void Marker::DrainAll(size_t budget) {
     }
     if (!stack_.empty() && count < kNext) {
       const Grey grey = stack_.Pop();
+      if (grey.shape == nullptr) [[unlikely]] {  // a span that another gave
+        spans_.Push(reinterpret_cast<Span*>(grey.address));
+        continue;
+      }
       __builtin_prefetch(reinterpret_cast<const void*>(grey.address));
       next[(first + count) % kNext] = grey;
       ++count;
@@ -230,6 +381,10 @@ void Marker::DrainAll(size_t budget) {
         budget -= bytes < budget ? bytes : budget;
       }
       ScanObject<kWay>(grey);
+      continue;
+    }
+    if (!spans_.empty()) {
+      ScanNextSpan<kWay>(budget);
       continue;
     }
     if constexpr (kWay == Way::kFaulty) {

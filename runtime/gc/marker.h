@@ -5,17 +5,22 @@
 //   marker.Drain();
 //   marker.marked().bytes;
 //
-//   pointer found      span's record prefetched       mark set      object prefetched       scanned
-//   ---> found_[16], first in first out ---> Follow ---> MarkStack ---> next_[8] ---> ScanObject
-//   --+ ^ |
-//   +----------------------------------------------------------------------------------------------+
+//   pointer found      span's record prefetched       mark set          record, objects prefetched
+//   ---> found_[16], first in first out ---> Follow -+-> SpanQueue, first in first out --->
+//   ScanSpan --+
+//     ^                                              |   small objects: their span waits once | |
+//     +-> MarkStack ---> next_[8] ---> ScanObject ------+ | others        object prefetched |
+//     +------------------------------------------------------------------------------------------------+
 //
 // Each queue gives a line time to come: a marker waits for memory more than for anything else (Go's
-// takes 120 ns an object, of which the instructions are a tenth).
+// takes 120 ns an object, of which the instructions are a tenth). A span that waits collects more
+// grey objects; they are scanned in the order of their addresses, and pointers from one to another
+// of the same span are followed at once (Go's "Green Tea", golang/go#73581).
 //
 // Invariants:
-//   (1) Black: marked and scanned; grey: marked, and in the stack or in next_; white: not marked.
-//   When
+//   (1) Black: marked and scanned; grey: marked, and in the stack or in next_, or in a span that
+//   waits
+//       or is being scanned (scan_claim.h); white: not marked. When
 //       Drain returns nothing is grey, and nothing found is left to follow.
 //       With others at work, that holds once the pool, or the crew, says that all are done.
 //   (2) Any word may be followed: what is no address of an object in use is dropped.
@@ -30,6 +35,7 @@
 #include "plimsoll/runtime/gc/fault.h"
 #include "plimsoll/runtime/gc/mark_pool.h"
 #include "plimsoll/runtime/gc/mark_stack.h"
+#include "plimsoll/runtime/gc/span_queue.h"
 #include "plimsoll/runtime/gc/world.h"
 
 namespace plimsoll::gc::internal {
@@ -62,8 +68,11 @@ class Marker final : public RangeSink, public alloc::TraceSink {
   void DrainSome(size_t bytes, bool alone);
   // Of a crew: marks what was found, so that what it holds is in its stack.
   void Settle();
-  bool HasWork() const { return !stack_.empty(); }
+  bool HasWork() const { return !stack_.empty() || !spans_.empty(); }
   MarkStack& stack() { return stack_; }
+  // Moves what has waited longest to `to`, for another; as much as the half of it, if that is less.
+  // A span is a Grey without a shape.
+  size_t TakeOldest(Grey* to, size_t most);
   // What it has marked since it was last asked.
   MarkPool::Sum TakeMarked() { return std::exchange(marked_, MarkPool::Sum()); }
   // Takes work from the pool until the round is over; `working`: this marker has had some in it.
@@ -90,11 +99,20 @@ class Marker final : public RangeSink, public alloc::TraceSink {
   void Follow(Found found);
   template <Way kWay>
   void ScanObject(Grey grey);
+  // Scans what is grey in a span, and what becomes grey in it meanwhile, for as much as is left of
+  // the budget; then it waits again.
+  template <Way kWay>
+  void ScanSpan(alloc::Span* span, size_t& budget);
+  // The one that has waited longest.
+  template <Way kWay>
+  void ScanNextSpan(size_t& budget);
+  template <Way kWay>
+  void Enqueue(alloc::Span* span);
   template <Way kWay>
   bool FollowFound();
-  // `budget`, in bytes, for kBeside.
+  // `budget`: in bytes.
   template <Way kWay>
-  void DrainAll(size_t budget = 0);
+  void DrainAll(size_t budget = SIZE_MAX);
   // Calls f.operator()<kWay>() for the way of this marker.
   template <typename F>
   void InItsWay(F f);
@@ -102,6 +120,7 @@ class Marker final : public RangeSink, public alloc::TraceSink {
   bool Strikes(Fault fault, uint64_t nth = 1);
 
   MarkStack stack_;
+  SpanQueue spans_;
   Found found_[kFound] = {};
   size_t found_at_ = 0;  // the oldest; null where there is none
   MarkPool::Sum marked_;
