@@ -109,7 +109,7 @@ struct CollectedHeap {
                                    {Span::CollectedBytes(SpanKindWords(2)), 64},
                                    {Span::CollectedBytes(SpanKindWords(3)), 64}};
 
-  std::atomic<uint64_t> epoch{1};
+  std::atomic<uint32_t> epoch{1};
   std::atomic<bool> black{false};
   std::atomic<uint64_t> black_objects{0};  // that were taken while it was on
   std::atomic<uint64_t> unswept{0};        // spans, in the queues of that name
@@ -155,7 +155,7 @@ Span* NewRecord(size_t words) {
     span->word(w).marks.store(0, std::memory_order_relaxed);
     span->word(w).scanned.store(0, std::memory_order_relaxed);
   }
-  span->collected.waiting.store(0, std::memory_order_relaxed);
+  span->waiting.store(0, std::memory_order_relaxed);
   return span;
 }
 
@@ -214,8 +214,7 @@ size_t Sweep(Span* span) {
     in_use += std::popcount(reached);
   }
   // release: pairs with the acquire in FreeCollected(), which then sees in whose hand it is.
-  span->collected.epoch.store(heap.epoch.load(std::memory_order_relaxed),
-                              std::memory_order_release);
+  span->epoch.store(heap.epoch.load(std::memory_order_relaxed), std::memory_order_release);
   return in_use;
 }
 
@@ -327,8 +326,7 @@ bool Refill(CollectedCache* cache, const ObjectShape* shape) {
     slot.span = NewSpan(shape, 0);
     if (slot.span == nullptr) return false;
     SetPlace(slot.span, kInCache);
-    slot.span->collected.epoch.store(heap.epoch.load(std::memory_order_relaxed),
-                                     std::memory_order_relaxed);
+    slot.span->epoch.store(heap.epoch.load(std::memory_order_relaxed), std::memory_order_relaxed);
   }
   PLIMSOLL_CHECK(TakeWord(cache, shape, 0));  // (3): what is partial has a free object
   return true;
@@ -428,8 +426,7 @@ void* AllocateLarge(const ObjectShape* shape, size_t bytes) {
     span->word(0).marks.store(1, std::memory_order_relaxed);
     heap.black_objects.fetch_add(1, std::memory_order_relaxed);
   }
-  span->collected.epoch.store(heap.epoch.load(std::memory_order_relaxed),
-                              std::memory_order_relaxed);
+  span->epoch.store(heap.epoch.load(std::memory_order_relaxed), std::memory_order_relaxed);
   span->word(0).alloc.store(1, std::memory_order_release);  // as in TakeWord()
   Put(state, span, 1);
   heap.unfiled.fetch_sub(1, std::memory_order_relaxed);
@@ -593,8 +590,7 @@ bool FreeCollected(const Object& o) {
   {
     base::SpinLockHolder hold(state.mu);
     // acquire: pairs with the release in Sweep().
-    if (span->collected.epoch.load(std::memory_order_acquire) !=
-        heap.epoch.load(std::memory_order_relaxed)) {
+    if (span->epoch.load(std::memory_order_acquire) != heap.epoch.load(std::memory_order_relaxed)) {
       // Whoever sweeps it frees the object, if he has not looked at the word yet.
       span->word(w).marks.fetch_and(~bit, std::memory_order_relaxed);
       return true;
@@ -720,15 +716,15 @@ void SetTrigger(uint64_t bytes_since_mark) {
 }
 
 void CheckCollectedInvariants() {
-  const uint64_t epoch = heap.epoch.load();
+  const uint32_t epoch = heap.epoch.load();
   const uint32_t count = heap.shape_count.load();
   uint64_t spans = 0;
   uint64_t unswept = 0;
   const auto check_swept = [&](Span* span, const ObjectShape* shape, bool partial) {
     ++spans;
     PLIMSOLL_CHECK(span->shape == shape);
-    PLIMSOLL_CHECK(span->collected.epoch.load() == epoch);  // (4)
-    PLIMSOLL_CHECK(span->collected.waiting.load() == 0);    // (2)
+    PLIMSOLL_CHECK(span->epoch.load() == epoch);  // (4)
+    PLIMSOLL_CHECK(span->waiting.load() == 0);    // (2)
     size_t in_use = 0;
     for (size_t w = 0; w < span->words; ++w) {
       const uint64_t alloc = span->word(w).alloc.load();
@@ -747,7 +743,7 @@ void CheckCollectedInvariants() {
     for (Span* s = state.unswept.first(); s != nullptr; s = s->next) {
       ++spans;
       ++unswept;
-      PLIMSOLL_CHECK(s->collected.epoch.load() + 1 == epoch);  // (4)
+      PLIMSOLL_CHECK(s->epoch.load() + 1 == epoch);  // (4)
     }
   }
   {
@@ -759,7 +755,7 @@ void CheckCollectedInvariants() {
         ++spans;
         PLIMSOLL_CHECK(slot.span->shape == heap.shapes[id]);
         PLIMSOLL_CHECK((slot.local & ~slot.span->word(c->words[id]).alloc.load()) == 0);
-        PLIMSOLL_CHECK(slot.span->collected.epoch.load() == epoch);  // (4)
+        PLIMSOLL_CHECK(slot.span->epoch.load() == epoch);  // (4)
       }
     }
   }

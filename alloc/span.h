@@ -75,13 +75,6 @@ struct Word {
   std::atomic<uint64_t> marks;
   std::atomic<uint64_t> scanned;
 };
-// What a collected span has in the place of in-use bytes, and of what others write: it has no mail.
-struct Collected {
-  std::atomic<uint64_t> epoch;    // the cycle after which it was swept
-  std::atomic<uint64_t> waiting;  // whether it waits to be scanned
-  Word word[1];                   // as many as `words`
-};
-
 struct alignas(64) Span {
   // Line 0, read by every free. `link` is FixedPool's free link; by (5) it may not be where
   // `owner` and `notified` are.
@@ -108,16 +101,20 @@ struct alignas(64) Span {
   uint32_t object_size = 0;       // its class's; 0: large
 
   // Line 1, written by the owner.
-  alignas(64) uint32_t live = 0;  // by (1)
+  union {                         // at 64: line 0 is full
+    uint32_t live = 0;            // by (1)
+    std::atomic<uint32_t> epoch;  // kCollected: the cycle after which it was swept
+  };
+  std::atomic<uint32_t> waiting{0};  // kCollected: whether it waits to be scanned
   Span* prev = nullptr;
   union {
     // Eight objects' in-use bytes in each; 8 for each of `words`: see SpanBytes().
     uint64_t in_use_bytes[1] = {};
-    Collected collected;  // kCollected
+    Word first_word[1];  // kCollected; as many as `words`
   };
 
-  Word& word(size_t w) { return collected.word[w]; }
-  const Word& word(size_t w) const { return collected.word[w]; }
+  Word& word(size_t w) { return first_word[w]; }
+  const Word& word(size_t w) const { return first_word[w]; }
 
   uintptr_t base() const { return base_address; }
   uint32_t magic() const { return static_cast<uint32_t>(magic_and_low_base >> 32); }
@@ -148,7 +145,7 @@ struct alignas(64) Span {
     return RemoteOffset(words) + (16 + words * 8 + 63) / 64 * 64;
   }
   static constexpr size_t CollectedBytes(size_t words) {
-    return (64 + 16 + 16 + words * sizeof(Word) + 63) / 64 * 64;
+    return (64 + 16 + words * sizeof(Word) + 63) / 64 * 64;
   }
 
   // The byte of an object; it is read by others than the owner, so through these alone.
@@ -230,7 +227,7 @@ struct alignas(64) Span {
 
 static_assert(std::endian::native == std::endian::little);  // InUse() counts bytes from the right
 static_assert(offsetof(Span, live) == 64 && offsetof(Span, in_use_bytes) == 80);
-static_assert(offsetof(Span, collected) == 80 && sizeof(Collected) == 16 + sizeof(Word));
+static_assert(offsetof(Span, first_word) == 80 && Span::CollectedBytes(2) == 128);
 
 // A tagged owner is nobody's address: a free by the owner itself then takes the slow path.
 inline Mailbox* Tagged(Mailbox* owner) {

@@ -675,7 +675,6 @@ void Assist(size_t object_bytes) {
   const uint64_t number = mark.number;
   const uint64_t runway =
       std::max(mark.goal > mark.heap_bytes ? mark.goal - mark.heap_bytes : 0, uint64_t{256} << 10);
-  int64_t began = 0;
   int64_t waited_ns = 0;
   for (uint64_t steps = 0; gc.phase.load(std::memory_order_acquire) == Phase::kMarking &&
                            gc.ended.load(std::memory_order_acquire) < number;) {
@@ -692,9 +691,10 @@ void Assist(size_t object_bytes) {
         steps * gc.step_bytes >= pieces * (far_beyond ? kMarkFarBeyond : kMarkPerPiece)) {
       break;
     }
-    if (began == 0) began = world.NowNanos();
+    const int64_t began = world.NowNanos();
     if (gc.crew.Step(gc.step_bytes)) {
       ++steps;
+      gc.assist_ns.fetch_add(world.NowNanos() - began, std::memory_order_relaxed);
       continue;
     }
     if (TryEndMark() || !far_beyond ||
@@ -703,12 +703,9 @@ void Assist(size_t object_bytes) {
     }
     // Others hold what is left.
     const int64_t from = world.NowNanos();
-    gc.assist_ns.fetch_add(from - began, std::memory_order_relaxed);
-    began = 0;
     world.AwaitWork();
     waited_ns += world.NowNanos() - from;
   }
-  if (began != 0) gc.assist_ns.fetch_add(world.NowNanos() - began, std::memory_order_relaxed);
 }
 
 // Requires: this goroutine has set gc.running.

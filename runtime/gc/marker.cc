@@ -28,11 +28,11 @@ namespace {
 
 constexpr uintptr_t kWordBytes = sizeof(uintptr_t);
 
-// What a marker needs of a span; of one with more than 64 objects half of their bits.
+// What a marker needs of a span: all of the record where it has up to 128 objects; of a larger one
+// the bits of the first.
 [[gnu::always_inline]] inline void PrefetchRecord(const Span* span) {
   __builtin_prefetch(span);
   __builtin_prefetch(reinterpret_cast<const char*>(span) + 64);
-  __builtin_prefetch(reinterpret_cast<const char*>(span) + 128);
 }
 
 // The only reader of raw memory. Not more than this is exempt: what is inlined into an exempt
@@ -111,7 +111,7 @@ template <Marker::Way kWay>
 
 template <Marker::Way kWay>
 [[gnu::always_inline]] inline void Marker::Enqueue(Span* span) {
-  std::atomic<uint64_t>& waiting = span->collected.waiting;
+  std::atomic<uint32_t>& waiting = span->waiting;
   if (kWay == Way::kShared || kWay == Way::kBeside ? ClaimWaiting(waiting)
                                                    : ClaimWaitingAlone(waiting)) {
     if constexpr (kWay == Way::kFaulty) {
@@ -233,9 +233,9 @@ void Marker::ScanSpan(Span* span, size_t& budget) {
   const uintptr_t element_bytes = shape->layout.element_words * kWordBytes;
   const size_t words = span->words;
   if constexpr (kAlone) {
-    TakeOutAlone(span->collected.waiting);
+    TakeOutAlone(span->waiting);
   } else {
-    TakeOut(span->collected.waiting);
+    TakeOut(span->waiting);
   }
   uint64_t marked = 0;
   for (size_t w = 0; w < words;) {
@@ -281,6 +281,8 @@ void Marker::ScanSpan(Span* span, size_t& budget) {
           if ((to.alloc.load(std::memory_order_acquire) >> (index % 64) & 1) == 0) continue;
           const Object o{span, index};
           if (!(kAlone ? alloc::MarkAlone(o) : alloc::Mark(o))) continue;
+          // It is scanned when the rest of its word has been.
+          __builtin_prefetch(reinterpret_cast<const void*>(base + index * size));
           ++marked;
           next = std::min<size_t>(next, index / 64);
         }

@@ -30,13 +30,13 @@
 namespace plimsoll::gc::internal {
 
 // After a mark was set by a seq_cst operation. True: the caller puts the span into a queue.
-inline bool ClaimWaiting(std::atomic<uint64_t>& waiting) {
+inline bool ClaimWaiting(std::atomic<uint32_t>& waiting) {
   return waiting.load(std::memory_order_seq_cst) == 0 &&
          waiting.exchange(1, std::memory_order_seq_cst) == 0;
 }
 
 // By who has it from a queue, before he looks at marks.
-inline void TakeOut(std::atomic<uint64_t>& waiting) {
+inline void TakeOut(std::atomic<uint32_t>& waiting) {
   waiting.exchange(0, std::memory_order_seq_cst);
 }
 
@@ -55,12 +55,12 @@ inline void GiveBack(std::atomic<uint64_t>& scanned, uint64_t grey) {
 }
 
 // The same for who is alone with mark bits: no locked instruction.
-inline bool ClaimWaitingAlone(std::atomic<uint64_t>& waiting) {
+inline bool ClaimWaitingAlone(std::atomic<uint32_t>& waiting) {
   if (waiting.load(std::memory_order_relaxed) != 0) return false;
   waiting.store(1, std::memory_order_relaxed);
   return true;
 }
-inline void TakeOutAlone(std::atomic<uint64_t>& waiting) {
+inline void TakeOutAlone(std::atomic<uint32_t>& waiting) {
   waiting.store(0, std::memory_order_relaxed);
 }
 inline uint64_t ClaimGreyAlone(const std::atomic<uint64_t>& marks, std::atomic<uint64_t>& scanned) {

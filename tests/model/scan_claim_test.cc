@@ -23,7 +23,7 @@ constexpr int kObjects = 3;
 struct Span {
   atomic<uint64_t> marks{0};
   atomic<uint64_t> scanned{0};
-  atomic<uint64_t> waiting{0};
+  atomic<uint32_t> waiting{0};
   atomic<uint64_t> scans[kObjects] = {};  // how often each was
   // All queues in one: whose it is does not matter.
   atomic<uint64_t> queued{0};
