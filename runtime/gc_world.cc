@@ -65,7 +65,7 @@ void ScanContext(gc::RangeSink& sink, const void* ucontext, uintptr_t hi) {
 // ten ms: what it does not do before the next cycle, who begins that one does at a stretch. False:
 // nothing is left.
 bool SweepForATurn() {
-  constexpr int64_t kTurnNs = 3'000'000;
+  constexpr int64_t kTurnNs = 1'000'000;
   const int64_t end = sched::NowNanos() + kTurnNs;
   do {
     if (!alloc::SweepSome(64)) return false;
@@ -101,6 +101,8 @@ class GoWorld final : public gc::World {
   void Start() override { sched::StartTheWorld(); }
 
   void Note(gc::Stage stage, uint64_t cycle) override {
+    // Markers have turns of a millisecond, and with these slices a quarter of a busy P.
+    if (stage != gc::Stage::kEnded) sched::ShortSlices(stage == gc::Stage::kBegun);
     sched::TraceGc(stage == gc::Stage::kBegun    ? sched::TraceKind::kGcBegin
                    : stage == gc::Stage::kMarked ? sched::TraceKind::kGcMarked
                                                  : sched::TraceKind::kGcEnd,

@@ -36,6 +36,7 @@
 #include "plimsoll/runtime/sched/blocking_call.h"
 #include "plimsoll/runtime/sched/lock_os_thread.h"
 #include "plimsoll/runtime/sched/park.h"
+#include "plimsoll/runtime/sched/scheduler.h"
 #include "plimsoll/runtime/sched/stop_world.h"
 #include "plimsoll/runtime/sched/trace.h"
 #include "plimsoll/runtime/sched/trace_buffer.h"
@@ -593,6 +594,26 @@ TEST_F(GcWorldTest, ATracerIsToldOfACycleAndOfItsStops) {
                       ? "gc begin\nstop (gc start)\nstart (gc start)\nstop (gc end)\ngc marked\n"
                         "start (gc end)\ngc end\n"
                       : "gc begin\nstop (gc cycle)\ngc marked\nstart (gc cycle)\ngc end\n");
+}
+
+TEST_F(GcWorldTest, SlicesAreShortWhileAMarkGoesOnAndNotAfterIt) {
+  if (std::getenv("GC_TEST_STOPPED") != nullptr) GTEST_SKIP() << "nobody runs while it marks";
+  const int64_t usual = sched::GetStats().slice_ns;
+  gc::Root<gc::vector<gc::Ptr<Node>>> live = gc::make<gc::vector<gc::Ptr<Node>>>();
+  for (int i = 0; i < 20'000; ++i) live->push_back(gc::make<Node>());
+  std::atomic<bool> seen{false};
+  WaitGroup done;
+  done.Add(1);
+  Go([&] {
+    while (!seen.load()) {
+      if (sched::GetStats().slice_ns < usual) seen.store(true);
+    }
+    done.Done();
+  });
+  while (!seen.load()) gc::Collect();
+  done.Wait();
+  gc::Collect();
+  EXPECT_EQ(sched::GetStats().slice_ns, usual);
 }
 
 TEST_F(GcWorldTest, AllocationTriggersCyclesOnAnyGoroutine) {

@@ -489,6 +489,9 @@ bool JoinMarkers(World& world) {
 
 void MarkUntilOver(World& world, uint64_t number) {
   const auto over = [number] { return gc.ended.load(std::memory_order_acquire) >= number; };
+  // Nobody waits for a marker for longer, but for one step.
+  constexpr int64_t kTurnNs = 1'000'000;
+  int64_t turn_ns = world.NowNanos();
   while (!over()) {
     if (gc.phase.load(std::memory_order_acquire) != Phase::kMarking) {
       world.AwaitWork();
@@ -497,7 +500,10 @@ void MarkUntilOver(World& world, uint64_t number) {
     const int64_t t0 = world.NowNanos();
     const int64_t spent = gc.background_ns.load(std::memory_order_relaxed) - gc.mark.background_ns;
     const bool had_its_share = spent * 4 >= (t0 - gc.mark.marking_ns) * world.Procs();
-    if (world.GiveWay(had_its_share)) continue;
+    if (world.GiveWay(had_its_share || t0 - turn_ns >= kTurnNs)) {
+      turn_ns = world.NowNanos();
+      continue;
+    }
     if (!gc.crew.Step(gc.step_bytes)) {
       if (!TryEndMark()) world.AwaitWork();
       continue;
@@ -675,6 +681,9 @@ void Assist(size_t object_bytes) {
   const uint64_t number = mark.number;
   const uint64_t runway =
       std::max(mark.goal > mark.heap_bytes ? mark.goal - mark.heap_bytes : 0, uint64_t{256} << 10);
+  // What a step takes depends on what hangs by what it scans.
+  constexpr int64_t kMarkPerPieceNs = 300'000;
+  int64_t marked_ns = 0;
   int64_t waited_ns = 0;
   for (uint64_t steps = 0; gc.phase.load(std::memory_order_acquire) == Phase::kMarking &&
                            gc.ended.load(std::memory_order_acquire) < number;) {
@@ -688,13 +697,16 @@ void Assist(size_t object_bytes) {
       if (static_cast<double>(gc.crew.marked_bytes()) >= due) break;
     }
     if (!at_the_end &&
-        steps * gc.step_bytes >= pieces * (far_beyond ? kMarkFarBeyond : kMarkPerPiece)) {
+        (steps * gc.step_bytes >= pieces * (far_beyond ? kMarkFarBeyond : kMarkPerPiece) ||
+         marked_ns >= static_cast<int64_t>(pieces) * kMarkPerPieceNs)) {
       break;
     }
     const int64_t began = world.NowNanos();
     if (gc.crew.Step(gc.step_bytes)) {
       ++steps;
-      gc.assist_ns.fetch_add(world.NowNanos() - began, std::memory_order_relaxed);
+      const int64_t took = world.NowNanos() - began;
+      marked_ns += took;
+      gc.assist_ns.fetch_add(took, std::memory_order_relaxed);
       continue;
     }
     if (TryEndMark() || !far_beyond ||

@@ -17,7 +17,7 @@ struct Grey {
 };
 
 // A large object is scanned in pieces of so much.
-inline constexpr size_t kPieceBytes = 128 << 10;
+inline constexpr size_t kPieceBytes = 16 << 10;
 
 class MarkStack {
  public:

@@ -30,6 +30,9 @@ inline constexpr uint32_t kPickedAsUsual = kTracing | kNoting;
 // Of Scheduler::started. Spawn compares with kStarted alone.
 enum Started : uint32_t { kNotStarted, kStarted, kStartedAndTraced, kForked };
 
+inline constexpr int64_t kSliceNs = 10'000'000;  // a goroutine's time slice, as Go's
+inline constexpr int64_t kShortSliceNs = 3'000'000;
+
 struct Scheduler {
   base::SpinLock mu;
 
@@ -82,6 +85,7 @@ struct Scheduler {
   // Preemption (preempt.h).
   int preempt_signal = 0;                      // 0: none
   bool preempt_slices = true;                  // false: only to stop the world
+  std::atomic<int64_t> slice_ns{kSliceNs};     // shorter: see ShortSlices
   std::atomic<uint32_t> sysmon_word{0};        // + 1: sysmon is to look at once
   std::atomic<uint64_t> preempt_asked{0};      // signals sent
   std::atomic<uint64_t> preempt_deferred{0};   // came where the P could not be given away

@@ -53,6 +53,10 @@ void SetIdleSource(IdleSource* source) {
   sched.source = source;
 }
 
+void ShortSlices(bool on) {
+  sched.slice_ns.store(on ? kShortSliceNs : kSliceNs, std::memory_order_relaxed);
+}
+
 void SetThreadEndHook(void (*hook)()) { sched.on_thread_end = hook; }
 
 stack::StackPool& Stacks() { return sched.stacks; }
@@ -172,6 +176,7 @@ Stats GetStats() {
   s.preempt_deferred = sched.preempt_deferred.load(std::memory_order_relaxed);
   s.preempt_asleep = sched.preempt_asleep.load(std::memory_order_relaxed);
   s.preempt_no_thread = sched.preempt_no_thread.load(std::memory_order_relaxed);
+  s.slice_ns = sched.slice_ns.load(std::memory_order_relaxed);
   s.thread_failures = sched.thread_failures.load(std::memory_order_relaxed);
   s.deadlock_looks = sched.deadlock_looks.load(std::memory_order_relaxed);
   const int made = sched.procs_made.load(std::memory_order_acquire);

@@ -79,6 +79,7 @@ struct Stats {
   uint64_t preempt_deferred = 0;   // of these, those that came where the P could not be given away
   uint64_t preempt_asleep = 0;     // of the preemptions, those of a thread that slept in a futex
   uint64_t preempt_no_thread = 0;  // slices that went on because no thread could take the P
+  int64_t slice_ns = 0;            // as it is now: see ShortSlices
   uint64_t thread_failures = 0;    // threads that could not be made
   uint64_t deadlock_looks = 0;     // times that all slept and the threads were counted
 };
@@ -87,6 +88,10 @@ Stats GetStats();
 // Makes a thread of the runtime's own, for good: it blocks signals, runs no goroutine and readies
 // none, so a deadlock is one in spite of it. Calls malloc. False: none could be made.
 bool StartOwnThread(void* (*fn)(void*));
+
+// While it is on, a goroutine that others wait for keeps its P for 3 ms at a stretch, not for 10:
+// for work that takes its share of the Ps in turns of a millisecond. Any thread.
+void ShortSlices(bool on);
 
 // Called on a thread that will run goroutines no more (it is detached, or its locked goroutine has
 // ended), while it still holds a P, with preemption off. Set before the threads are there.

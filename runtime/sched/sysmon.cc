@@ -14,7 +14,6 @@
 namespace plimsoll::sched {
 namespace {
 
-constexpr int64_t kSliceNs = 10'000'000;  // a goroutine's time slice, as Go's
 constexpr int64_t kSysmonShortestNs = 20'000;
 constexpr int64_t kAskAgainNs = 200'000;     // a signal that came where the P cannot be given away
 constexpr int64_t kGentleNs = 2'000'000;     // how long libc's text is left alone
@@ -133,6 +132,7 @@ void ChargeLockSpins(int64_t now, Seen* seen) {
 // next thing to do, if that is earlier.
 bool WatchPs(int64_t now, Seen* seen, int64_t* soon) {
   bool did = false;
+  const int64_t slice_ns = sched.slice_ns.load(std::memory_order_relaxed);
   const int n = sched.procs.load(std::memory_order_acquire);
   for (int i = 0; i < n; ++i) {
     P* p = sched.all_ps[i];
@@ -157,7 +157,7 @@ bool WatchPs(int64_t now, Seen* seen, int64_t* soon) {
           if (goes_fast) s.look_pause_ns = pause_ns < kLastLookNs ? pause_ns * 2 : pause_ns;
         }
       }
-      int64_t next = s.slice_since_ns + kSliceNs;
+      int64_t next = s.slice_since_ns + slice_ns;
       if (now >= next) {
         if (status == PStatus::kRunning) {
           next = EndSlice(p, s, now);
@@ -178,7 +178,7 @@ bool WatchPs(int64_t now, Seen* seen, int64_t* soon) {
       s.slice_since_ns = now;
       s.first_asked_ns = s.ask_next_ns = 0;
       if (done.goes_on) {
-        s.slice_since_ns = now - kSliceNs + kAskAgainNs;
+        s.slice_since_ns = now - slice_ns + kAskAgainNs;
       }
       WatchFrom(s, done.to, now);
       if (now + kFirstLookNs < *soon) *soon = now + kFirstLookNs;
