@@ -86,11 +86,14 @@ class SpanQueue {
   size_t size_ = 0;
 };
 
+// How partial spans are told apart, by how much of them was in use when they were filed.
+constexpr size_t kFills = 8;
+
 // A shape with its spans: by (3), those that no cache and no sweeper has in hand.
 struct ShapeState : ObjectShape {
   base::SpinLock mu;
-  SpanQueue partial ABSL_GUARDED_BY(mu);  // swept, with free objects
-  SpanQueue full ABSL_GUARDED_BY(mu);     // swept, without
+  SpanQueue partial[kFills] ABSL_GUARDED_BY(mu);  // swept, with free objects; the fullest are last
+  SpanQueue full ABSL_GUARDED_BY(mu);             // swept, without
   SpanQueue unswept ABSL_GUARDED_BY(mu);
 };
 
@@ -110,6 +113,7 @@ struct CollectedHeap {
                                    {Span::CollectedBytes(SpanKindWords(3)), 64}};
 
   std::atomic<uint32_t> epoch{1};
+  std::atomic<bool> tight{false};
   std::atomic<bool> black{false};
   std::atomic<uint64_t> black_objects{0};  // that were taken while it was on
   std::atomic<uint64_t> unswept{0};        // spans, in the queues of that name
@@ -236,9 +240,18 @@ size_t Capacity(const Span* span) { return span->class_index() == 0 ? 1 : span->
 
 // Puts a swept span that nobody has in hand into its queue.
 void Put(ShapeState& state, Span* span, size_t in_use) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mu) {
-  const bool partial = in_use < Capacity(span);
+  const size_t capacity = Capacity(span);
+  const bool partial = in_use < capacity;
   SetPlace(span, partial ? kInPartial : kInFull);
-  (partial ? state.partial : state.full).Push(span);
+  (partial ? state.partial[in_use * kFills / capacity] : state.full).Push(span);
+}
+
+// Takes the fullest of the partial spans; null: there is none.
+Span* PopPartial(ShapeState& state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mu) {
+  for (size_t fill = kFills; fill-- > 0;) {
+    if (Span* span = state.partial[fill].Pop(); span != nullptr) return span;
+  }
+  return nullptr;
 }
 
 // Files a swept span that nobody has in hand.
@@ -293,6 +306,9 @@ bool TakeWord(CollectedCache* cache, const ObjectShape* shape, size_t from) {
 // A refill looks at so many unswept spans of its shape before it asks for a new one: each may turn
 // out to be full.
 constexpr int kMostSweptByRefill = 32;
+// Where memory is tight it sweeps so many before it chooses, some 20 us: a span that was not swept
+// may be the fullest, and one taken for want of another stays.
+constexpr int kMostSweptWhenTight = 256;
 
 bool Refill(CollectedCache* cache, const ObjectShape* shape) {
   ShapeState& state = StateOf(shape);
@@ -304,9 +320,17 @@ bool Refill(CollectedCache* cache, const ObjectShape* shape) {
     Put(state, slot.span, CountInUse(slot.span));
     slot.span = nullptr;
   }
+  if (heap.tight.load(std::memory_order_relaxed)) {
+    size_t in_use;
+    for (int i = 0; i < kMostSweptWhenTight; ++i) {
+      Span* span = SweepOne(state, &in_use);
+      if (span == nullptr) break;
+      File(state, span, in_use);
+    }
+  }
   {
     base::SpinLockHolder hold(state.mu);
-    slot.span = state.partial.Pop();
+    slot.span = PopPartial(state);
     if (slot.span != nullptr) SetPlace(slot.span, kInCache);
   }
   for (int i = 0; slot.span == nullptr && i < kMostSweptByRefill; ++i) {
@@ -600,7 +624,7 @@ bool FreeCollected(const Object& o) {
         clear();
         state.full.Remove(span);
         if (shape->size_class == 0) break;  // of it nothing is left
-        Put(state, span, 0);
+        Put(state, span, CountInUse(span));
         return true;
       case kInPartial:
         clear();
@@ -662,7 +686,11 @@ void EndMark(uint64_t live) {
   for (uint32_t id = 0; id < count; ++id) {
     ShapeState& state = *heap.shapes[id];
     base::SpinLockHolder hold(state.mu);
-    state.unswept.TakeAll(state.partial);
+    // What was left as it was is likely to have room; where memory is tight, it is what is to be
+    // left alone.
+    const bool tight = heap.tight.load(std::memory_order_relaxed);
+    if (tight) state.unswept.TakeAll(state.full);
+    for (size_t fill = kFills; fill-- > 0;) state.unswept.TakeAll(state.partial[fill]);
     state.unswept.TakeAll(state.full);
     unswept += state.unswept.size();
   }
@@ -678,6 +706,8 @@ void SetAllocateBlack(bool on) {
   heap.black.store(on, std::memory_order_relaxed);
   if (on) heap.black_objects.store(0, std::memory_order_relaxed);
 }
+
+void SetTight(bool on) { heap.tight.store(on, std::memory_order_relaxed); }
 
 uint64_t BlackObjects() { return heap.black_objects.load(std::memory_order_relaxed); }
 
@@ -738,7 +768,9 @@ void CheckCollectedInvariants() {
   for (uint32_t id = 0; id < count; ++id) {
     ShapeState& state = *heap.shapes[id];
     base::SpinLockHolder hold(state.mu);
-    for (Span* s = state.partial.first(); s != nullptr; s = s->next) check_swept(s, &state, true);
+    for (const SpanQueue& partial : state.partial) {
+      for (Span* s = partial.first(); s != nullptr; s = s->next) check_swept(s, &state, true);
+    }
     for (Span* s = state.full.first(); s != nullptr; s = s->next) check_swept(s, &state, false);
     for (Span* s = state.unswept.first(); s != nullptr; s = s->next) {
       ++spans;

@@ -190,6 +190,9 @@ void FlushCaches();
 // end the world runs. It counts from 0 when it is turned on.
 void SetAllocateBlack(bool on);
 uint64_t BlackObjects();
+// While it is on memory is short: refills sweep what they can before they choose a span, so that
+// the fullest are filled up and the emptiest, into which nothing is put, become empty.
+void SetTight(bool on);
 
 // Sweeps until `pages` have been swept or nothing is left; false: nothing is left. Any thread,
 // while the world runs.

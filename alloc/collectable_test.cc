@@ -160,6 +160,109 @@ TEST_F(CollectableTest, EmptySpansGoBackToThePageHeap) {
   EXPECT_EQ(GetCollectedStats().spans, before);
 }
 
+// 256-byte objects: 64 to a span. `spans` spans of which as many objects are live as `live` says of
+// each, in the order in which they were made.
+std::vector<void*> SpansWith(const std::vector<int>& live) {
+  std::vector<void*> kept;
+  for (const int n : live) {
+    Span* span = nullptr;
+    for (int i = 0; i < 64; ++i) {
+      void* p = AllocateCollected(ShapeFor(kNoscan, ClassOf(256)), 256);
+      Object o;
+      EXPECT_TRUE(Find(p, &o));
+      EXPECT_TRUE(span == nullptr || span == o.span);
+      span = o.span;
+      if (i < n) kept.push_back(p);
+    }
+  }
+  return kept;
+}
+
+// How many of a span's objects are in use, by the span of each of `objects`.
+std::vector<size_t> FillOfSpans(const std::vector<void*>& objects) {
+  std::vector<size_t> fills;
+  Span* last = nullptr;
+  for (void* p : objects) {
+    Object o;
+    EXPECT_TRUE(Find(p, &o));
+    if (o.span != last) fills.push_back(o.span->CountInUse());
+    last = o.span;
+  }
+  return fills;
+}
+
+TEST_F(CollectableTest, TheFullestSpansAreFilledUpFirst) {
+  const std::vector<void*> live = SpansWith({6, 18, 58, 34, 50});
+  Collect(live);
+  EXPECT_EQ(FillOfSpans(live), (std::vector<size_t>{6, 18, 58, 34, 50}));
+  const auto take = [](int n) {
+    for (int i = 0; i < n; ++i) {
+      (void)AllocateCollected(ShapeFor(kNoscan, ClassOf(256)), 256);
+    }
+  };
+  take(6 + 14);
+  EXPECT_EQ(FillOfSpans(live), (std::vector<size_t>{6, 18, 64, 34, 64}));
+  take(30);
+  EXPECT_EQ(FillOfSpans(live), (std::vector<size_t>{6, 18, 64, 64, 64}));
+}
+
+TEST_F(CollectableTest, WhereMemoryIsTightARefillSweepsBeforeItChooses) {
+  for (const bool tight : {false, true}) {
+    SCOPED_TRACE(tight);
+    const std::vector<void*> live = SpansWith({6, 18, 58, 34, 50});
+    BeginMark();
+    for (void* p : live) {
+      Object o;
+      ASSERT_TRUE(Find(p, &o));
+      ASSERT_TRUE(Mark(o));
+    }
+    SetTight(tight);
+    EndMark(live.size() * 256);
+    void* p = AllocateCollected(ShapeFor(kNoscan, ClassOf(256)), 256);
+    Object o, fullest, first;
+    ASSERT_TRUE(Find(p, &o));
+    ASSERT_TRUE(Find(live[0], &first));
+    ASSERT_TRUE(Find(live[6 + 18], &fullest));
+    EXPECT_EQ(o.span, tight ? fullest.span : first.span);
+    SetTight(false);
+    Collect({});
+  }
+}
+
+// A heap that has shrunk, at random, and whose objects are replaced at random from then on.
+TEST_F(CollectableTest, WhereMemoryIsTightChurnEmptiesTheEmptiestSpans) {
+  const uint64_t seed = std::random_device()();
+  SCOPED_TRACE(seed);
+  std::mt19937_64 random(seed);
+  const ObjectShape* shape = ShapeFor(kNoscan, ClassOf(128));
+  const uint64_t before = GetCollectedStats().span_bytes;
+  std::vector<void*> live(20'000);
+  for (void*& p : live) p = AllocateCollected(shape, 128);
+  std::shuffle(live.begin(), live.end(), random);
+  live.resize(live.size() * 3 / 5);
+  Collect(live);
+  const uint64_t bytes = live.size() * 128;
+  EXPECT_GE(GetCollectedStats().span_bytes - before, bytes * 3 / 2) << "hardly a span is empty";
+  SetTight(true);
+  // Eight times as much as is live, a twentieth between two cycles.
+  for (int cycle = 0; cycle < 160; ++cycle) {
+    for (size_t i = 0; i < live.size() / 20; ++i) {
+      live[random() % live.size()] = AllocateCollected(shape, 128);
+    }
+    BeginMark();
+    for (void* p : live) {
+      Object o;
+      ASSERT_TRUE(Find(p, &o));
+      ASSERT_TRUE(Mark(o));
+    }
+    EndMark(bytes);
+  }
+  while (SweepSome(1)) {
+  }
+  SetTight(false);
+  EXPECT_LE(GetCollectedStats().span_bytes - before, bytes * 112 / 100);
+}
+
 TEST_F(CollectableTest, LargeObjectsLiveAndDieAsSmallOnesDo) {
   const ObjectShape* shape = ShapeFor(kNoscan, 0);
   auto* kept = static_cast<char*>(AllocateCollected(shape, 100'000));

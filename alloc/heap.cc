@@ -119,6 +119,17 @@ ByteCount Heap::ReleaseAll() {
   return ByteCount(core.pages.Release(UINT64_MAX));
 }
 
+bool Heap::IsOverLimit() {
+  return core.pages.HeldBytes() > core.pages.limit() && core.pages.IdleBytes() > 0;
+}
+
+ByteCount Heap::ReleaseOverLimit() {
+  alloc::SlowPath hold;
+  const uint64_t held = core.pages.HeldBytes();
+  const uint64_t limit = core.pages.limit();
+  return ByteCount(held > limit ? core.pages.Release(held - limit) : 0);
+}
+
 HeapStats Heap::Stats() {
   alloc::SlowPath hold;
   HeapStats stats;

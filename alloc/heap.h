@@ -70,7 +70,7 @@ class Heap {
   static void SetMemoryLimit(ByteCount limit);
 
   // Does a bounded piece of background work: gives idle memory back, or asks the kernel for a huge
-  // page behind 2 MiB that have been in use for a while. Call it about every 100 ms, from one
+  // page behind 2 MiB that have been in use for a while. Call it every 100 ms to 1 s, from one
   // thread at a time, with a clock that does not run backwards.
   struct StepResult {
     ByteCount released;
@@ -80,6 +80,11 @@ class Heap {
 
   // Releases all idle memory now, what the current cache holds included. Returns how much.
   static ByteCount ReleaseAll();
+
+  // Whether idle memory is in the way of the limit; and releases it, as far as more is held than
+  // the limit. Any thread.
+  static bool IsOverLimit();
+  static ByteCount ReleaseOverLimit();
 
   // What the heap holds, by class. Walks every span: milliseconds for each GiB.
   static HeapStats Stats();

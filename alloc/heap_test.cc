@@ -438,6 +438,22 @@ TEST(HeapTest, UnderALimitIdleMemoryGoesAtTheNextStep) {
   Heap::SetMemoryLimit(ByteCount(UINT64_MAX));
 }
 
+TEST(HeapTest, WhatIsIdleBeyondTheLimitIsReleasedWhenAskedFor) {
+  Heap::ReleaseAll();
+  EXPECT_FALSE(Heap::IsOverLimit()) << "there is none";
+  const uint64_t in_spans = Heap::Stats().in_spans.value();
+  void* p = Heap::Allocate(MiB(60).value());
+  std::memset(p, 1, MiB(60).value());
+  Heap::Free(p);
+  Heap::SetMemoryLimit(ByteCount(in_spans) + MiB(40));
+  EXPECT_TRUE(Heap::IsOverLimit());
+  EXPECT_GE(Heap::ReleaseOverLimit().value(), MiB(20).value());
+  EXPECT_FALSE(Heap::IsOverLimit());
+  EXPECT_GE(Heap::Stats().idle.value(), MiB(39).value()) << "and no more";
+  EXPECT_EQ(Heap::ReleaseOverLimit().value(), 0u);
+  Heap::SetMemoryLimit(ByteCount(UINT64_MAX));
+}
+
 // In the child of a fork: takes all the memory that there is within the address space it has.
 void TakeAllMemory() {
   rlimit none;

@@ -22,6 +22,7 @@
 #include "plimsoll/alloc/stack_trace.h"
 #include "plimsoll/runtime/gc/world.h"
 #include "plimsoll/runtime/go.h"
+#include "plimsoll/runtime/sched/blocking_call.h"
 #include "plimsoll/runtime/sched/park.h"
 #include "plimsoll/runtime/sched/scheduler.h"
 #include "plimsoll/runtime/sched/stop_world.h"
@@ -74,6 +75,13 @@ bool SweepForATurn() {
 }
 
 constinit std::atomic<uint64_t> memory_limit{UINT64_MAX};
+bool started = false;  // StartCollector was called
+
+// Idle pages beyond the limit go back at once: they are charged to the container. On a goroutine;
+// without a P, for the kernel takes 100 us for each MiB, and a stop of the world would wait.
+void GiveBackOverLimit() {
+  if (Heap::IsOverLimit()) BlockingCall([] { (void)Heap::ReleaseOverLimit(); });
+}
 
 // Anonymous memory of the process, in bytes; 0: unknown.
 uint64_t AnonymousBytes() {
@@ -186,6 +194,7 @@ class GoWorld final : public gc::World {
     if (!sweeping.exchange(true, std::memory_order_seq_cst) && !TryGo([] {
           do {
             while (SweepForATurn()) sched::Yield();
+            GiveBackOverLimit();
             sweeping.store(false, std::memory_order_seq_cst);
             // A cycle that ended in between found one sweeping.
           } while (alloc::SweepSome(64) && !sweeping.exchange(true, std::memory_order_seq_cst));
@@ -217,7 +226,7 @@ class GoWorld final : public gc::World {
     // too small by them.
     const uint64_t besides = anonymous > held ? anonymous - held : 0;
     const uint64_t heap = limit > margin + besides ? limit - margin - besides : 1;
-    // Idle pages go back as others are taken.
+    // Idle pages go back as others are taken, and what is beyond it when all is swept.
     Heap::SetMemoryLimit(ByteCount(heap));
     return heap;
   }
@@ -259,6 +268,9 @@ gc::Options CollectorOptions(const char* gogc, const base::DebugText& debug) {
 
 void SetCollectorMemoryLimit(uint64_t bytes) {
   memory_limit.store(bytes, std::memory_order_relaxed);
+  if (!started) return;
+  gc::LimitChanged();
+  GiveBackOverLimit();
 }
 
 void StartCollector(const gc::Options& options) {
@@ -287,6 +299,7 @@ void StartCollector(const gc::Options& options) {
   }
   static GoWorld world;
   gc::Start(world, options);
+  started = true;
 }
 
 }  // namespace plimsoll

@@ -633,6 +633,22 @@ TEST_F(GcWorldTest, AllocationTriggersCyclesOnAnyGoroutine) {
   EXPECT_LE(gc::GetStats().span_bytes, uint64_t{16} << 20);
 }
 
+// Garbage of which every page would else stay in memory, since GOGC is off and nobody allocates.
+TEST_F(GcWorldTest, ALimitThatIsLoweredTakesMemoryAtOnce) {
+  constexpr uint64_t kMiB = uint64_t{1} << 20;
+  gc::Root<Node> live = Tree(1, 14);
+  for (int i = 0; i < 6000; ++i) (void)Tree(1, 7);  // 48 MiB
+  const uint64_t before = alloc::GetCollectedStats().held;
+  const uint64_t cycles = gc::GetStats().cycles;
+  EXPECT_GE(before, 40 * kMiB);
+  SetCollectorMemoryLimit(20 * kMiB);
+  EXPECT_LE(gc::GetStats().limit_bytes, 20 * kMiB);
+  while (alloc::GetCollectedStats().held > gc::GetStats().limit_bytes + 2 * kMiB) sched::Yield();
+  EXPECT_EQ(gc::GetStats().cycles, cycles + 1);
+  EXPECT_TRUE(IsTree(live, 1, 14));
+  SetCollectorMemoryLimit(UINT64_MAX);
+}
+
 TEST_F(GcWorldTest, WhatAPoolHoldsAndNobodyAsksForGoesWithTheCycles) {
   static std::atomic<int> live;
   struct Counted {

@@ -19,6 +19,7 @@
 #include "plimsoll/alloc/base/check.h"
 #include "plimsoll/alloc/base/debug_text.h"
 #include "plimsoll/alloc/base/raw_log.h"
+#include "plimsoll/alloc/heap.h"
 #include "plimsoll/alloc/process_malloc.h"
 #include "plimsoll/container/init/standard_descriptors.h"
 #include "plimsoll/container/limits_report.h"
@@ -168,8 +169,31 @@ container::LimitsWatcher* watcher = nullptr;
 // Until GoMaxProcs(n) was called. (GOMAXPROCS in the environment is what the limits say P is.)
 constinit std::atomic<bool> procs_follow_limits{true};
 
+constinit bool told_of_memory = false;  // of this limit; by CallEachSecond's goroutine alone
+
 void FollowMemoryLimit(const container::Limits& limits) {
   SetCollectorMemoryLimit(limits.mem_limit.value.value_or(UINT64_MAX));
+}
+
+// A limit that what is live does not fit into, whoever set it: the program goes on as long as the
+// kernel lets it, and says once why it is slow, or was killed.
+void TellOfMemoryLimit(const container::Limits& limits) {
+  const gc::Stats s = gc::GetStats();
+  if (told_of_memory || !limits.mem_limit.value.has_value() || s.live_bytes <= s.limit_bytes) {
+    return;
+  }
+  told_of_memory = true;
+  base::RawLog("plimsoll: memory: the collected heap has ", s.live_bytes >> 20,
+               " MiB live, and the limit leaves it ", s.limit_bytes >> 20,
+               " MiB: ", *limits.mem_limit.value >> 20, " MiB, ", limits.mem_limit.reason,
+               "; it goes on, and the kernel may slow it down or kill it");
+}
+
+// Idle memory of the heap goes back, at the latest ten seconds after a spike. Where the heap is the
+// process's malloc a thread of malloc's does it.
+void StepHeap() {
+  static const bool ours = FindProcessMalloc() != ProcessMallocKind::kPlimsoll;
+  if (ours) BlockingCall([] { (void)Heap::Step(sched::NowNanos()); });
 }
 
 // Where the kernel stopped us within the last second, nobody spins in the next: what is spun is
@@ -195,6 +219,7 @@ void FollowLimits() {
   const container::Limits& limits = watcher->limits();
   FollowThrottling(limits, changed);
   if (!changed) return;
+  told_of_memory = false;
   FollowMemoryLimit(limits);
   // The quota counts whoever says what P is.
   if (!procs_follow_limits.load(std::memory_order_relaxed)) {
@@ -211,6 +236,8 @@ void FollowLimits() {
 // Each part is for a process that works: an idle one is not woken.
 void EachSecond() {
   FollowLimits();
+  TellOfMemoryLimit(watcher->limits());
+  StepHeap();
   (void)gc::CollectIfOld(gc::kPeriodNs);
 }
 

@@ -143,6 +143,7 @@ uint64_t PlanTrigger(uint64_t live, uint64_t taken) ABSL_EXCLUSIVE_LOCKS_REQUIRE
   }
   const uint64_t limit = gc.heap_limit.load(std::memory_order_relaxed);
   Pressure pressure = Pressure::kNone;
+  bool tight = false;
   if (limit != UINT64_MAX) {
     const uint64_t used = live + taken;
     const uint64_t left = limit > used ? limit - used : 0;
@@ -152,8 +153,10 @@ uint64_t PlanTrigger(uint64_t live, uint64_t taken) ABSL_EXCLUSIVE_LOCKS_REQUIRE
     } else if (left < live / 100 * kPressureGoGc && left < room) {
       pressure = Pressure::kHigh;
     }
+    tight = left < room;
     room = std::min(room, std::max(left, least));
   }
+  alloc::SetTight(tight);
   gc.pressure.store(pressure, std::memory_order_relaxed);
   // Memory outside of the heap that came since the mark, or since some was given back, is as if it
   // were allocated.
@@ -805,6 +808,21 @@ bool CollectIfOld(int64_t ns) {
   }
   RunCycle(false);
   return true;
+}
+
+void LimitChanged() {
+  World& world = TheWorld();
+  const alloc::CollectedStats s = alloc::GetCollectedStats();
+  const uint64_t limit = world.HeapLimit(s.held);
+  {
+    alloc::SlowPath no_preempt;
+    base::SpinLockHolder hold(gc.plan_mu);
+    gc.heap_limit.store(limit, std::memory_order_relaxed);
+    Replan();
+    if (s.span_bytes <= limit && alloc::BytesSinceMark() < gc.trigger) return;
+  }
+  // Where one runs already its end plans by the new limit.
+  if (s.span_bytes > 0 && world.IsMutator() && TryBegin()) RunCycle(false);
 }
 
 void external_bytes(int64_t change) {

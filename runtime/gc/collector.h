@@ -53,6 +53,10 @@ void Collect();
 inline constexpr int64_t kPeriodNs = int64_t{120} * 1'000'000'000;
 bool CollectIfOld(int64_t ns);
 
+// Asks the world's HeapLimit() anew: it has changed. On a goroutine it begins a cycle where by the
+// new one that is due, or where the heap's spans are beyond it.
+void LimitChanged();
+
 // Changes GOGC; returns what it was.
 int SetGoGc(int percent);
 
@@ -71,7 +75,7 @@ struct Stats {
   uint64_t live_objects = 0;
   uint64_t heap_bytes = 0;       // live, and allocated since
   uint64_t goal_bytes = 0;       // heap_bytes at which the next cycle begins
-  uint64_t limit_bytes = 0;      // HeapLimit() as the last cycle saw it; UINT64_MAX: none
+  uint64_t limit_bytes = 0;      // HeapLimit() as last asked for; UINT64_MAX: none
   uint64_t allocated_bytes = 0;  // ever
   uint64_t span_bytes = 0;       // of memory, objects' and free ones'
   uint64_t roots = 0;            // Root objects

@@ -388,6 +388,29 @@ TEST_F(CollectorTest, AMemoryLimitMakesCyclesMoreFrequentButNeverEndless) {
   SetGoGc(-1);
 }
 
+TEST_F(CollectorTest, ALimitThatIsLoweredHoldsAtOnce) {
+  SetGoGc(100);
+  Root<char> live = make_noscan<char>(20 << 20);
+  Collect();
+  (void)make_noscan<char>(6 << 20);  // garbage
+  const uint64_t cycles = GetStats().cycles;
+  world_.heap_limit = 60 << 20;
+  LimitChanged();
+  EXPECT_EQ(GetStats().limit_bytes, uint64_t{60} << 20);
+  EXPECT_EQ(GetStats().cycles, cycles) << "none is due";
+  EXPECT_LE(GetStats().goal_bytes, uint64_t{60} << 20);
+  world_.heap_limit = 24 << 20;  // below what the heap holds
+  LimitChanged();
+  EXPECT_EQ(GetStats().cycles, cycles + 1);
+  EXPECT_LE(GetStats().span_bytes, uint64_t{24} << 20);
+  EXPECT_NEAR(static_cast<double>(GetStats().goal_bytes), 24 << 20, 128 << 10);
+  world_.heap_limit = UINT64_MAX;
+  LimitChanged();
+  EXPECT_EQ(GetStats().cycles, cycles + 1);
+  EXPECT_NEAR(static_cast<double>(GetStats().goal_bytes), 40 << 20, 128) << "GOGC's again";
+  SetGoGc(-1);
+}
+
 TEST_F(CollectorTest, TheHeapDoesNotGrowWithGarbage) {
   SetGoGc(100);
   for (int i = 0; i < 100'000; ++i) (void)make_noscan<char>(1000);

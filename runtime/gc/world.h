@@ -76,7 +76,8 @@ class World {
   // Called by one that found nothing to mark while others mark: waits a moment.
   virtual void AwaitWork() = 0;
 
-  // There is sweeping to do: calls alloc::SweepSome from time to time until it answers false.
+  // There is sweeping to do: calls alloc::SweepSome from time to time until it answers false. What
+  // is idle then, beyond the limit, may go back to the system.
   virtual void Sweep() = 0;
 
   // Runs fn, which calls functions of the program's (cleanups, destructors, listeners of pressure),
@@ -87,8 +88,9 @@ class World {
   // world is. False: there is none to be had. Called while the world runs.
   virtual bool StartHelper(void* (*fn)(void*)) = 0;
 
-  // How many bytes the heap should keep to now; UINT64_MAX: there is no limit. Asked once a cycle,
-  // while the world runs; `held` is what the heap holds, in spans and idle pages.
+  // How many bytes the heap should keep to now; UINT64_MAX: there is no limit. Asked once a cycle
+  // and in LimitChanged(), while the world runs; `held` is what the heap holds, in spans and idle
+  // pages.
   virtual uint64_t HeapLimit(uint64_t held) = 0;
 
   virtual int64_t NowNanos() = 0;
