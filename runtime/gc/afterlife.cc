@@ -17,7 +17,15 @@
 
 namespace plimsoll::gc::internal {
 
-enum class EntryKind : uint8_t { kNone, kWeak, kCleanup, kDestructor, kDestroyed, kResurrected };
+enum class EntryKind : uint8_t {
+  kNone,
+  kWeak,
+  kCleanup,
+  kDestructor,
+  kDestroyedBeside,  // while a mark ran, which may have begun at the Root of its destructor
+  kDestroyed,
+  kResurrected
+};
 
 struct Entry {
   Entry* next;        // in its bucket, then in the queue; FixedPool's link while it is free
@@ -171,7 +179,8 @@ bool IsCandidate(const Entry& entry) {
   switch (entry.kind) {
     case EntryKind::kWeak:
       return Unreached(entry.base) || Unreached(reinterpret_cast<uintptr_t>(entry.cell));
-    case EntryKind::kDestroyed:  // of these one looks also whether they are reachable
+    case EntryKind::kDestroyedBeside:  // of these one looks also whether they are reachable
+    case EntryKind::kDestroyed:
       return true;
     default:
       return Unreached(entry.base);
@@ -244,7 +253,7 @@ class Finish {
       all.storage.Free(e);
       return;
     }
-    e->kind = EntryKind::kDestroyed;
+    e->kind = Marking() ? EntryKind::kDestroyedBeside : EntryKind::kDestroyed;
     Shard& shard = ShardOf(e->base);
     base::SpinLockHolder hold(shard.mu);
     Insert(shard, e);
@@ -406,10 +415,13 @@ Judged Judge(bool search, bool verbose) {
         e->candidate = cleanups;
         cleanups = e;
         break;
+      case EntryKind::kDestroyedBeside:
       case EntryKind::kDestroyed:
       case EntryKind::kResurrected:
         if (dead(e)) {
           Retire(e);
+        } else if (e->kind == EntryKind::kDestroyedBeside) {
+          e->kind = EntryKind::kDestroyed;
         } else if (e->kind == EntryKind::kDestroyed) {
           e->kind = EntryKind::kResurrected;
           all.resurrected.fetch_add(1, std::memory_order_relaxed);

@@ -817,6 +817,40 @@ TEST_F(AfterlifeTest, ADestructorThatKeepsItsObjectKeepsMemoryAlone) {
   File::on_destruction = nullptr;
 }
 
+// The mark begins while a Root of the collector's holds the object for its destructor.
+TEST_F(AfterlifeTest, AnObjectWhoseDestructorEndsBesideAMarkHasNotComeBack) {
+  if (!Beside()) GTEST_SKIP() << "nothing runs beside a mark";
+  int destroyed = 0;
+  bool keeps = false;
+  static constinit Global<File> kept;
+  File::on_destruction = [&](File* f) {
+    ++destroyed;
+    if (keeps) kept = f;
+  };
+  for (int i = 0; i < 2; ++i) {
+    keeps = i == 1;
+    destroyed = 0;
+    const File* was = MakeFile();
+    const uint64_t before = GetStats().resurrected;
+    Collect();
+    EXPECT_EQ(destroyed, 0);
+    world_.beside = [&] {
+      EXPECT_TRUE(internal::Marking());
+      world_.RunCleanups();
+    };
+    Collect();
+    world_.beside = nullptr;
+    EXPECT_EQ(destroyed, 1);
+    EXPECT_TRUE(InUse(was)) << "the mark had found it";
+    EXPECT_EQ(GetStats().resurrected, before) << "by a Root that is the collector's own";
+    Cycle();
+    EXPECT_EQ(InUse(was), keeps);
+    EXPECT_EQ(GetStats().resurrected, before + (keeps ? 1 : 0));
+  }
+  kept = nullptr;
+  File::on_destruction = nullptr;
+}
+
 TEST_F(AfterlifeTest, ADestructorMayMakeWeakPointersAndCleanupsOfItsObject) {
   Root<Weak<File>> weak;
   int cleaned = 0;
