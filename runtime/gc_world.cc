@@ -150,6 +150,10 @@ class GoWorld final : public gc::World {
           "gc: collected memory is used on a thread that is not the runtime's: only "
           "gc::Root may be, unless it is attached");
     }
+    // Its goroutine may be in the middle of an allocation.
+    if (sched::OnAltStack(reinterpret_cast<uintptr_t>(__builtin_frame_address(0)))) {
+      base::Fatal("gc: collected memory is used in a signal handler");
+    }
     if (m->p == nullptr) {
       base::Fatal(
           "gc: collected memory is used within a BlockingCall: carry a gc::Root in, and "

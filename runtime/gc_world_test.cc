@@ -280,6 +280,21 @@ TEST_F(GcWorldDeathTest, AThreadThatIsNotAttachedOrNoMoreMayNotAllocate) {
               "gc: collected memory is used on a thread that is not the runtime's");
 }
 
+#ifndef NDEBUG
+TEST_F(GcWorldDeathTest, ASignalHandlerMayNotAllocate) {
+  EXPECT_EXIT(
+      {
+        struct sigaction action = {};
+        action.sa_handler = [](int) { (void)gc::make<Node>(); };
+        action.sa_flags = SA_ONSTACK;
+        sigaction(SIGUSR1, &action, nullptr);
+        raise(SIGUSR1);
+        _exit(0);
+      },
+      testing::ExitedWithCode(2), "gc: collected memory is used in a signal handler");
+}
+#endif
+
 TEST_F(GcWorldTest, ValuesInAChannelsBufferAreRoots) {
   struct Message {
     int number;

@@ -163,6 +163,11 @@ bool OnAttachedStack(uintptr_t address) {
   return false;
 }
 
+bool OnAltStack(uintptr_t address) {
+  const M* m = CurrentM();
+  return m != nullptr && m->altstack.Holds(address);
+}
+
 }  // namespace sched
 
 using sched::CurrentM;
