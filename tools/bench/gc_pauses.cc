@@ -1,24 +1,33 @@
 // gc_pauses MIB GOROUTINES SECONDS [CPU_STAT]: how long do the collector's pauses last beside a
-// large heap and many goroutines? Prints "stopping_us stopped_us" for each pause, oldest first, at
-// most 1,024; gc_pauses.py draws them. GOMAXPROCS says on how many Ps.
+// large heap and many goroutines? Prints a line for each pause, oldest first; gc_pauses.py draws
+// them. GOMAXPROCS says on how many Ps.
 //
-// CPU_STAT is the file of a cgroup with a quota: then of all pauses, with "throttled_us" as a third
-// number: by how much the cgroup's throttled time grew while the world stood still. Of cgroup v1 it
-// is the sum over the CPUs, of v2 too; on one CPU it is time.
+//   start 12.3 456.7 0.0 455.1 1.2
+//
+// which pause of its cycle, and in us: the time to stop, the time stopped, and of the latter what
+// the cgroup was throttled, what the thread that stopped the world was on a CPU, and what it was
+// runnable and on none. The last is the kernel's run delay, and holds the throttling too. Without
+// CPU_STAT, the file of the cgroup's counters, nothing was throttled.
+//
+// The kernel adds to throttled_time (v2: throttled_usec) when a throttled CPU may run again, before
+// any thread does: who reads it before a pause and after sees all that lay in between. It is a sum
+// over the CPUs, so of two it may tell more than the time that passed; no more is counted than the
+// run delay, since a throttled thread is runnable.
 //
 // MIB are live, in chains of eight 64-byte nodes, while a mutator for each P replaces random
 // chains. Each goroutine waits for a channel, and its stack alone holds a chain of its own.
 
 #include <fcntl.h>
+#include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <optional>
 #include <vector>
 
 #include "plimsoll/runtime/chan/channel.h"
@@ -40,18 +49,28 @@ using namespace plimsoll;
 using bench::Chain;
 using bench::Node;
 
-// Reads a cgroup's throttled time where the world has just been stopped, and where it is about to
-// start: as a tracer may, by system calls alone.
-class Throttling {
+// The first number behind `name` in `text`; -1: there is none.
+int64_t NumberAfter(const char* text, const char* name) {
+  const char* at = std::strstr(text, name);
+  return at == nullptr ? -1 : std::strtoll(at + std::strlen(name), nullptr, 10);
+}
+
+// Reads the clocks where the world has just been stopped, and where it is about to start: as a
+// tracer may, by system calls alone. The reading itself lies outside of what is measured.
+class Pauses {
  public:
-  explicit Throttling(const char* path) : file_(open(path, O_RDONLY | O_CLOEXEC)) {}
-  ~Throttling() { close(file_); }
-  Throttling(const Throttling&) = delete;
-  Throttling& operator=(const Throttling&) = delete;
+  explicit Pauses(const char* cpu_stat)
+      : cpu_stat_(cpu_stat == nullptr ? -1 : open(cpu_stat, O_RDONLY | O_CLOEXEC)) {}
+  ~Pauses() {
+    if (cpu_stat_ >= 0) close(cpu_stat_);
+  }
+  Pauses(const Pauses&) = delete;
+  Pauses& operator=(const Pauses&) = delete;
 
-  bool ok() const { return file_ >= 0 && ThrottledNs() >= 0; }
+  bool ok() const { return cpu_stat_ >= 0 && ThrottledNs() >= 0; }
 
-  // Two stops do not overlap, and stop_world orders one before the other.
+  // Two stops do not overlap, and stop_world orders one before the other. Both events come from the
+  // same thread.
   void Trace(const sched::TraceEvent& event) noexcept {
     if (event.stop != sched::StopReason::kGcStart && event.stop != sched::StopReason::kGcEnd &&
         event.stop != sched::StopReason::kGcCycle) {
@@ -59,49 +78,93 @@ class Throttling {
     }
     if (event.kind == sched::TraceKind::kStop) {
       stopping_us_ = event.count;
-      before_ns_ = ThrottledNs();
-      stopped_at_ns_ = event.when_ns;
+      before_ = Read();
+      before_.when_ns = Now(CLOCK_MONOTONIC);
     } else if (event.kind == sched::TraceKind::kStart && count_ < kMost) {
-      each_[count_++] = {stopping_us_, event.when_ns - stopped_at_ns_, ThrottledNs() - before_ns_};
+      const Clocks after = Read();
+      const int64_t delay_ns = after.delay_ns - before_.delay_ns;
+      each_[count_++] = {event.stop,
+                         stopping_us_,
+                         after.when_ns - before_.when_ns,
+                         std::min(after.throttled_ns - before_.throttled_ns, delay_ns),
+                         after.cpu_ns - before_.cpu_ns,
+                         delay_ns};
     }
   }
   void Print() const {
     for (size_t i = 0; i < count_; ++i) {
-      std::printf("%lld %.1f %.1f\n", static_cast<long long>(each_[i].stopping_us),
-                  static_cast<double>(each_[i].stopped_ns) / 1e3,
-                  static_cast<double>(each_[i].throttled_ns) / 1e3);
+      const Stop& s = each_[i];
+      std::printf("%s %lld %.1f %.1f %.1f %.1f\n",
+                  s.why == sched::StopReason::kGcStart ? "start"
+                  : s.why == sched::StopReason::kGcEnd ? "end"
+                                                       : "whole",
+                  static_cast<long long>(s.stopping_us), static_cast<double>(s.stopped_ns) / 1e3,
+                  static_cast<double>(s.throttled_ns) / 1e3, static_cast<double>(s.cpu_ns) / 1e3,
+                  static_cast<double>(s.delay_ns) / 1e3);
     }
   }
 
  private:
   struct Stop {
-    int64_t stopping_us, stopped_ns, throttled_ns;
+    sched::StopReason why;
+    int64_t stopping_us, stopped_ns, throttled_ns, cpu_ns, delay_ns;
+  };
+  struct Clocks {
+    int64_t when_ns = 0, throttled_ns = 0, cpu_ns = 0, delay_ns = 0;
   };
   static constexpr size_t kMost = 100'000;
+
+  static int64_t Now(clockid_t clock) {
+    timespec t;
+    clock_gettime(clock, &t);
+    return t.tv_sec * 1'000'000'000 + t.tv_nsec;
+  }
+
+  // All at one time: where the thread was off its CPU meanwhile, and that is mostly where it was
+  // throttled on its way out of one of these calls, once more.
+  Clocks Read() const {
+    constexpr int64_t kAtOnceNs = 300'000;
+    for (;;) {
+      const Clocks c = ReadOnce();
+      if (Now(CLOCK_MONOTONIC) - c.when_ns < kAtOnceNs) return c;
+    }
+  }
+
+  Clocks ReadOnce() const {
+    Clocks c;
+    c.when_ns = Now(CLOCK_MONOTONIC);
+    c.cpu_ns = Now(CLOCK_THREAD_CPUTIME_ID);
+    c.throttled_ns = cpu_stat_ >= 0 ? ThrottledNs() : 0;
+    // "ran_ns delayed_ns slices", of a kernel with CONFIG_SCHED_INFO
+    if (const int fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC); fd >= 0) {
+      char text[128] = {};
+      if (read(fd, text, sizeof text - 1) > 0) c.delay_ns = NumberAfter(text, " ");
+      close(fd);
+    }
+    return c;
+  }
 
   // "throttled_time NS" or, in v2, "throttled_usec US"; -1: neither.
   int64_t ThrottledNs() const {
     char text[512];
-    const ssize_t n = pread(file_, text, sizeof text - 1, 0);
+    const ssize_t n = pread(cpu_stat_, text, sizeof text - 1, 0);
     if (n <= 0) return -1;
     text[n] = '\0';
-    long long value;
-    if (const char* at = std::strstr(text, "throttled_time ")) {
-      return std::sscanf(at, "throttled_time %lld", &value) == 1 ? value : -1;
-    }
-    const char* at = std::strstr(text, "throttled_usec ");
-    return at != nullptr && std::sscanf(at, "throttled_usec %lld", &value) == 1 ? value * 1000 : -1;
+    if (const int64_t ns = NumberAfter(text, "throttled_time "); ns >= 0) return ns;
+    const int64_t us = NumberAfter(text, "throttled_usec ");
+    return us < 0 ? -1 : us * 1000;
   }
 
-  const int file_;
+  const int cpu_stat_;
   size_t count_ = 0;
-  int64_t stopping_us_ = 0, stopped_at_ns_ = 0, before_ns_ = 0;
+  int64_t stopping_us_ = 0;
+  Clocks before_;
   std::vector<Stop> each_{kMost};
 };
 
 int Run(int64_t mib, int64_t goroutines, int64_t seconds, const char* cpu_stat) {
-  std::optional<Throttling> throttling;
-  if (cpu_stat != nullptr && !throttling.emplace(cpu_stat).ok()) {
+  Pauses pauses(cpu_stat);
+  if (cpu_stat != nullptr && !pauses.ok()) {
     std::fprintf(stderr, "gc_pauses: %s does not tell the throttled time\n", cpu_stat);
     return 1;
   }
@@ -128,7 +191,7 @@ int Run(int64_t mib, int64_t goroutines, int64_t seconds, const char* cpu_stat) 
   while (waiting.load() < goroutines) Yield();
   gc::Collect();
   const gc::Stats before = gc::GetStats();
-  if (throttling.has_value() && !sched::StartTracing(*throttling)) return 1;
+  if (!sched::StartTracing(pauses)) return 1;
   const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
   WaitGroup mutators;
   const int procs = sched::GetStats().procs;
@@ -145,22 +208,9 @@ int Run(int64_t mib, int64_t goroutines, int64_t seconds, const char* cpu_stat) 
     });
   }
   mutators.Wait();
-  if (throttling.has_value()) sched::StopTracing();
+  sched::StopTracing();
   const gc::Stats after = gc::GetStats();
-  std::vector<gc::Pause> pauses(1024);
-  pauses.resize(gc::RecentPauses(pauses.data(), pauses.size()));
-  // The first cycles were before the measurement; their pauses are the last of the list.
-  const size_t measured =
-      static_cast<size_t>((after.cycles - before.cycles) * 2 + (after.restarts - before.restarts));
-  if (pauses.size() > measured) pauses.resize(measured);
-  if (throttling.has_value()) {
-    throttling->Print();
-    pauses.clear();
-  }
-  for (size_t i = pauses.size(); i-- > 0;) {
-    std::printf("%.1f %.1f\n", static_cast<double>(pauses[i].stopping_ns) / 1e3,
-                static_cast<double>(pauses[i].stopped_ns) / 1e3);
-  }
+  pauses.Print();
   std::fprintf(stderr, "%d P, %lld MiB live, %lld goroutines, %llu cycles in %lld s\n", procs,
                static_cast<long long>(after.live_bytes >> 20), static_cast<long long>(goroutines),
                static_cast<unsigned long long>(after.cycles - before.cycles),

@@ -6,10 +6,15 @@
 of bazel build --config=opt //tools/bench:gc_pauses; 1024 MiB live, 100,000 goroutines that wait and
 60 s where nothing else is said. GOMAXPROCS says on how many Ps. Prints p50, p99 and the longest.
 
-With a quota it runs in runc, and draws what is left of the time stopped when the time that the
-container was throttled meanwhile is taken off. Linux tells that time as the sum over the CPUs, so on
-more than one it may take off too much: `taskset -c 0` before it has it exact. The pauses in which
-nothing was throttled are drawn by themselves.
+The time stopped is that of the first pause of a cycle, which scans stacks, and of the last, each by
+itself. What the thread that stopped the world was runnable and on no CPU is told apart: that is the
+work of others on the machine, and where there is a quota, throttling.
+
+With a quota it runs in runc, and what the kernel throttled that thread is taken off: by how much the
+cgroup's throttled time grew between the two ends of the pause. The kernel adds to it before anything
+that was throttled runs again, so a pause that holds a throttling is never counted without it. It is
+the sum over the CPUs; no more is taken off than the thread was off its CPU (gc_pauses.cc). The time
+to stop is shown as it is: another thread that is to stop may be the one that is throttled.
 """
 
 import contextlib
@@ -109,25 +114,31 @@ def main():
         sys.exit(__doc__)
     numbers = args[1:] + ["1024", "100000", "60"][len(args) - 1:]
     said, title = run_here(numbers) if quota is None else run_with_quota(quota, numbers)
-    pauses = [tuple(map(float, line.split())) for line in said.splitlines()]
+    pauses = [(line.split()[0], *map(float, line.split()[1:])) for line in said.splitlines()]
     if not pauses:
         sys.exit("no cycle ran: take more seconds")
     title = title.strip()
-    series = [("time to stop", "#1f4e9e", [p[0] for p in pauses]),
-              ("time stopped", "#a06a00", [p[1] for p in pauses])]
-    if quota is None:
-        series.append(("both", "#555", [sum(p) for p in pauses]))
-    else:
+    less = ""
+    if quota is not None:
         title += f", quota {quota:g} CPUs"
-        series.append(("time stopped, less time throttled", "#555",
-                       [max(0, p[1] - p[2]) for p in pauses]))
-        alone = [p[1] for p in pauses if p[2] == 0]
-        if alone:
-            series.append(("time stopped, where nothing was throttled", "#2a7a3a", alone))
+        less = ", less what was throttled"
+    series = [("time to stop", "#1f4e9e", [p[1] for p in pauses])]
+    for which, text in (("start", "a cycle's first pause, stopped"), ("end", "its last, stopped"),
+                        ("whole", "a cycle's only pause, stopped")):
+        values = [max(0, p[2] - p[3]) for p in pauses if p[0] == which]
+        if values:
+            series.append((text + less, "#a06a00", values))
+    if quota is not None:
+        series.append(("all, less what was throttled", "#555",
+                       [max(0, p[2] - p[3]) for p in pauses]))
+    # What the thread was off its CPU for another reason is in each of the above.
+    series.append(("all, less what the thread was on no CPU", "#2a7a3a",
+                   [max(0, p[2] - p[5]) for p in pauses]))
     draw(args[0], title, series)
     print(title)
     for name, _, values in series:
         print(f"{name}: {len(values)} pauses, {figures(values)}")
+    print(f"throttled: {sum(p[3] > 0 for p in pauses)} of {len(pauses)}")
 
 
 if __name__ == "__main__":
