@@ -105,7 +105,11 @@ void SleepNs(int64_t ns) {
 // end the process after a while.
 bool BecomeTheOneThatPrints() {
   int32_t nobody = 0;
-  return crashing.compare_exchange_strong(nobody, Tid(), std::memory_order_acq_rel);
+  if (!crashing.compare_exchange_strong(nobody, Tid(), std::memory_order_acq_rel)) return false;
+  // Up to the end of the process: once the others are frozen nobody would give it a P again, and a
+  // signal that asks for its P may wait until the handler that prints returns.
+  if (M* m = CurrentM()) ++m->no_preempt;
+  return true;
 }
 
 [[noreturn]] void WaitForTheEnd() {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -20,6 +21,8 @@
 #include "plimsoll/runtime/gc/collector.h"
 #include "plimsoll/runtime/gc/finalized.h"
 #include "plimsoll/runtime/gc/make.h"
+#include "plimsoll/runtime/gc/ptr.h"
+#include "plimsoll/runtime/gc/root.h"
 #include "plimsoll/runtime/go.h"
 #include "plimsoll/runtime/net/address.h"
 #include "plimsoll/runtime/net/listener.h"
@@ -40,6 +43,11 @@ using plimsoll::Go;
 struct Collected {
   int64_t words[2];
   GC_NOSCAN(Collected);
+};
+struct Linked {
+  plimsoll::gc::Ptr<Linked> next;
+  char text[1000];
+  GC_FIELDS(Linked, next);
 };
 __attribute__((noinline)) void Boom() { throw std::runtime_error("boom"); }
 struct Throws {
@@ -271,6 +279,17 @@ void Run(const std::string& what) {
     for (int i = 0; i < 100; ++i) {
       plimsoll::gc::Collect();
       plimsoll::Yield();
+    }
+  } else if (what == "collected_full") {
+    // Everything is live, and the kernel gives no more.
+    rlimit few = {};
+    few.rlim_cur = few.rlim_max = 256 << 20;
+    (void)setrlimit(RLIMIT_DATA, &few);
+    plimsoll::gc::Root<Linked> all;
+    for (;;) {
+      Linked* one = plimsoll::gc::make<Linked>();
+      one->next = all.get();
+      all = one;
     }
   } else if (what == "attached_throw") {
     std::thread([] {

@@ -229,6 +229,11 @@ TEST(PanicTest, AnExceptionOfACleanupOrOfACollectedObjectsDestructorIsTold) {
   }
 }
 
+TEST(FatalTest, ACollectedHeapThatIsFullAndLiveEndsWithGosText) {
+  if (base::kAsan || base::kTsan) GTEST_SKIP() << "what they map is not limited";
+  (void)Dies("collected_full", "fatal error: runtime: out of memory: cannot allocate ");
+}
+
 TEST(PanicTest, AForeignThreadsExceptionIsAPanicToo) {
   const Ending e = Dies("throw_thread", "panic: boom\n\ngoroutine 0 [foreign thread]:\n");
   EXPECT_TRUE(Has(e, "(anonymous namespace)::Run::{lambda#9}::operator()(...)")) << e.text;
