@@ -9,6 +9,7 @@
 #include <charconv>
 #include <cstdio>
 #include <cstring>
+#include <limits>
 #include <optional>
 #include <string_view>
 #include <system_error>
@@ -75,6 +76,7 @@ bool SweepForATurn() {
 }
 
 constinit std::atomic<uint64_t> memory_limit{UINT64_MAX};
+constinit std::atomic<double> cpu_quota{std::numeric_limits<double>::infinity()};
 bool started = false;  // StartCollector was called
 
 // Idle pages beyond the limit go back at once: they are charged to the container. On a goroutine;
@@ -182,13 +184,17 @@ class GoWorld final : public gc::World {
     return true;
   }
 
+  void AwaitShare(int64_t until_ns) override {
+    sched::WakeClaim claim;
+    (void)sched::ParkUntil(
+        sched::WaitReason::kForceGcIdle, until_ns, claim, [](sched::G*, void*) { return true; },
+        nullptr);
+  }
+
   void AwaitWork() override {
     // Not by yielding: where nobody else is runnable that would take a CPU and its quota.
     constexpr int64_t kMomentNs = 50'000;
-    sched::WakeClaim claim;
-    (void)sched::ParkUntil(
-        sched::WaitReason::kForceGcIdle, sched::NowNanos() + kMomentNs, claim,
-        [](sched::G*, void*) { return true; }, nullptr);
+    AwaitShare(sched::NowNanos() + kMomentNs);
   }
 
   void Sweep() override {
@@ -237,6 +243,9 @@ class GoWorld final : public gc::World {
 
   int64_t NowNanos() override { return sched::NowNanos(); }
   int Procs() override { return sched::GetStats().procs; }
+  double Cpus() override {
+    return std::min<double>(Procs(), cpu_quota.load(std::memory_order_relaxed));
+  }
 };
 
 }  // namespace
@@ -276,6 +285,8 @@ void SetCollectorMemoryLimit(uint64_t bytes) {
   gc::LimitChanged();
   GiveBackOverLimit();
 }
+
+void SetCollectorCpuQuota(double cpus) { cpu_quota.store(cpus, std::memory_order_relaxed); }
 
 void StartCollector(const gc::Options& options) {
   static constinit bool hooked = false;

@@ -10,7 +10,8 @@
 //            and may not touch collected values: what they had on their stacks before is scanned.
 // Roots:     every goroutine's stack from where it left it, and the registers, vector registers
 //            included, of those that were stopped in a signal handler.
-// Marking:   goroutines beside the program's, a quarter of the Ps' time and what is idle.
+// Marking:   goroutines beside the program's, a quarter of the Ps' time and what is idle;
+//            where there is a quota of less, a quarter of that.
 // Sweeping:  a goroutine for each cycle, until it is done.
 #ifndef PLIMSOLL_RUNTIME_GC_GC_WORLD_H_
 #define PLIMSOLL_RUNTIME_GC_GC_WORLD_H_
@@ -30,6 +31,10 @@ gc::Options CollectorOptions(const char* gogc, const base::DebugText& debug);
 // measured in each cycle: the limit, less what the process has in memory besides the heap, less a
 // margin of an eighth, at most 16 MiB.
 void SetCollectorMemoryLimit(uint64_t bytes);
+
+// CPUs that the kernel gives the process; infinity: as many as it uses. Goroutines that mark take a
+// quarter of them, and wait where they have had it. May change while the collector runs.
+void SetCollectorCpuQuota(double cpus);
 
 // Joins the collector to the scheduler.
 void StartCollector(const gc::Options& options);

@@ -196,6 +196,11 @@ void StepHeap() {
   if (ours) BlockingCall([] { (void)Heap::Step(sched::NowNanos()); });
 }
 
+void FollowCpuQuota(const container::Limits& limits) {
+  SetCollectorCpuQuota(limits.cpu.quota.has_value() ? Cpus(limits)
+                                                    : std::numeric_limits<double>::infinity());
+}
+
 // Where the kernel stopped us within the last second, nobody spins in the next: what is spun is
 // taken from the work. With a quota of one CPU or less nobody does anyway.
 void FollowThrottling(const container::Limits& limits, bool changed) {
@@ -221,6 +226,7 @@ void FollowLimits() {
   if (!changed) return;
   told_of_memory = false;
   FollowMemoryLimit(limits);
+  FollowCpuQuota(limits);
   // The quota counts whoever says what P is.
   if (!procs_follow_limits.load(std::memory_order_relaxed)) {
     sched::SetProcs({.spin_quota = SpinQuota(limits)});
@@ -280,6 +286,7 @@ void RunMain(int, char**, const EntryOps& entry, void* closure, const int* exit_
   if (report) ReportKernel(poller);
 
   FollowMemoryLimit(limits);
+  FollowCpuQuota(limits);
   const auto debug = base::DebugText::FromEnvironment();
   debug.TellUnknown();
   StartCollector(CollectorOptions(getenv("GOGC"), debug));

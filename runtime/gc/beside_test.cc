@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <random>
 #include <string>
 #include <utility>
@@ -446,6 +447,37 @@ TEST(BesideTest, AssistsMarkWhatAFastAllocatorOwes) {
   SetGoGc(-1);
   EXPECT_GT(GetStats().assist_ns, assisted);
   EXPECT_LE(most, uint64_t{14} << 20) << "beyond live * 2 and an eighth";
+}
+
+TEST(BesideTest, UnderAQuotaMarkersTakeAQuarterOfItAndThenWait) {
+  FakeWorld& world = World();
+  Root<Node> root = make<Node>();
+  for (int i = 0; i < 50'000; ++i) root->kids.push_back(make<Node>());
+  const auto spent = [](const Stats& s) { return s.background_ns + s.idle_ns; };
+  world.procs = 2;
+  Collect();
+  EXPECT_EQ(world.waited_ns, 0) << "without a quota what nobody else wants is used";
+  EXPECT_GT(GetStats().idle_ns, 0);
+
+  world.quota = 0.5;
+  const Stats before = GetStats();
+  const int64_t waited = world.waited_ns;
+  Collect();
+  const Stats after = GetStats();
+  const int64_t marked_ns = spent(after) - spent(before);
+  EXPECT_EQ(after.idle_ns, before.idle_ns);
+  EXPECT_GT(marked_ns, 0);
+  // An eighth of a CPU. What the loop does beside its steps passes as time, too; a quarter of the
+  // Ps would have it wait as long as it marks.
+  EXPECT_GT(world.waited_ns - waited, 4 * marked_ns);
+
+  // Where the quota is no less than the Ps there is none.
+  world.quota = 2;
+  const int64_t waited_then = world.waited_ns;
+  Collect();
+  EXPECT_EQ(world.waited_ns, waited_then);
+  world.quota = std::numeric_limits<double>::infinity();
+  world.procs = 1;
 }
 
 }  // namespace

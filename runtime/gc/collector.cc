@@ -491,6 +491,10 @@ bool JoinMarkers(World& world) {
 }
 
 void MarkUntilOver(World& world, uint64_t number) {
+  // A step is about 100 us; in one that took longer than this the thread had no CPU: the kernel
+  // throttled it, or ran others.
+  constexpr int64_t kMostNs = 2'000'000;
+  constexpr int64_t kLookAgainNs = 10'000'000;  // others may have ended the mark
   const auto over = [number] { return gc.ended.load(std::memory_order_acquire) >= number; };
   // Nobody waits for a marker for longer, but for one step.
   constexpr int64_t kTurnNs = 1'000'000;
@@ -502,7 +506,15 @@ void MarkUntilOver(World& world, uint64_t number) {
     }
     const int64_t t0 = world.NowNanos();
     const int64_t spent = gc.background_ns.load(std::memory_order_relaxed) - gc.mark.background_ns;
-    const bool had_its_share = spent * 4 >= (t0 - gc.mark.marking_ns) * world.Procs();
+    const double cpus = world.Cpus();
+    const int64_t paid_at =
+        gc.mark.marking_ns + static_cast<int64_t>(static_cast<double>(spent) * 4 / cpus);
+    const bool had_its_share = paid_at >= t0;
+    if (had_its_share && cpus < world.Procs()) {
+      world.AwaitShare(std::min(paid_at, t0 + kLookAgainNs));
+      turn_ns = world.NowNanos();
+      continue;
+    }
     if (world.GiveWay(had_its_share || t0 - turn_ns >= kTurnNs)) {
       turn_ns = world.NowNanos();
       continue;
@@ -512,7 +524,7 @@ void MarkUntilOver(World& world, uint64_t number) {
       continue;
     }
     (had_its_share ? gc.idle_ns : gc.background_ns)
-        .fetch_add(world.NowNanos() - t0, std::memory_order_relaxed);
+        .fetch_add(std::min(world.NowNanos() - t0, kMostNs), std::memory_order_relaxed);
   }
 }
 

@@ -73,6 +73,11 @@ class World {
   // marking has had its share of the CPUs (`over`). True: somebody may have run.
   virtual bool GiveWay(bool over) = 0;
 
+  // Called by such a one where the kernel gives fewer CPUs than there are Procs, and marking has had
+  // its share of them: waits until then, or for less. Time that nobody uses is not free there: it is
+  // taken from what the kernel gives until its period ends.
+  virtual void AwaitShare(int64_t until_ns) = 0;
+
   // Called by one that found nothing to mark while others mark: waits a moment.
   virtual void AwaitWork() = 0;
 
@@ -95,6 +100,8 @@ class World {
 
   virtual int64_t NowNanos() = 0;
   virtual int Procs() = 0;
+  // How many CPUs they may use: as many, or the kernel's quota where that is less.
+  virtual double Cpus() = 0;
 
  protected:
   ~World() = default;

@@ -5,8 +5,10 @@
 #include <pthread.h>
 #include <time.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -75,6 +77,11 @@ class FakeWorld final : public World {
     return false;
   }
   void AwaitWork() override {}
+  // Moves the clock on by what it would wait.
+  int64_t waited_ns = 0;
+  void AwaitShare(int64_t until_ns) override {
+    waited_ns += std::max<int64_t>(0, until_ns - NowNanos());
+  }
   // What the collector's goroutines would do: once for each that was begun.
   void RunCleanups() {
     while (!cleanups_begun.empty()) {
@@ -102,10 +109,12 @@ class FakeWorld final : public World {
   int64_t NowNanos() override {
     timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1'000'000'000 + t.tv_nsec;
+    return t.tv_sec * 1'000'000'000 + t.tv_nsec + waited_ns;
   }
   int procs = 1;
   int Procs() override { return procs; }
+  double quota = std::numeric_limits<double>::infinity();
+  double Cpus() override { return std::min<double>(procs, quota); }
 
  private:
   FakeWorld() {
