@@ -73,9 +73,9 @@ class World {
   // marking has had its share of the CPUs (`over`). True: somebody may have run.
   virtual bool GiveWay(bool over) = 0;
 
-  // Called by such a one where the kernel gives fewer CPUs than there are Procs, and marking has had
-  // its share of them: waits until then, or for less. Time that nobody uses is not free there: it is
-  // taken from what the kernel gives until its period ends.
+  // Called by such a one where the kernel gives fewer CPUs than there are Procs, and marking has
+  // had its share of them: waits until then, or for less. Time that nobody uses is not free there:
+  // it is taken from what the kernel gives until its period ends.
   virtual void AwaitShare(int64_t until_ns) = 0;
 
   // Called by one that found nothing to mark while others mark: waits a moment.

@@ -101,8 +101,8 @@ void SetThreadEndHook(void (*hook)());
 // thread detaches meanwhile.
 bool OnAttachedStack(uintptr_t address);
 
-// Whether `address` is on the altstack that the calling thread has from the runtime: of a local, its
-// function was called by a signal handler.
+// Whether `address` is on the altstack that the calling thread has from the runtime: of a local,
+// its function was called by a signal handler.
 bool OnAltStack(uintptr_t address);
 
 // Prints "goroutine N [reason, M minutes]:" for every goroutine, by raw writes. Any thread.
