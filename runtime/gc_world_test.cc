@@ -223,6 +223,25 @@ TEST_F(GcWorldTest, AttachedThreadsCollectWhileTheyComeAndGo) {
   EXPECT_EQ(wrong.load(), 0);
 }
 
+TEST_F(GcWorldTest, RootsThatAThreadOutsideDeletesWhileAMarkBeginsMayBeGarbage) {
+  // The checkmark must not ask for what a root held that is deleted between its look and the
+  // marker's: nobody stops a thread that is not attached.
+  std::atomic<bool> stop{false};
+  std::thread outside([&] {
+    while (!stop.load(std::memory_order_relaxed)) {
+      std::vector<gc::Root<Node>> roots;
+      {
+        AttachedThread attached;
+        for (uint64_t i = 0; i < 2000; ++i) roots.emplace_back(Tree(i, 1));
+      }
+      roots.clear();
+    }
+  });
+  for (int i = 0; i < 60; ++i) gc::Collect();
+  stop.store(true);
+  BlockingCall([&] { outside.join(); });
+}
+
 TEST_F(GcWorldTest, ARunningAttachedThreadIsStoppedInItsHandlerAndScanned) {
   if (base::kTsan) GTEST_SKIP() << "nobody is stopped in TSan's runtime";
   std::atomic<bool> ready{false}, stop{false}, right{false};

@@ -455,7 +455,6 @@ class SlotsMissed final : public RangeSink {
 void TakeRoots(Cycle& cycle) {
   alloc::BeginMark();
   if (gc.verify) alloc::CheckCollectedInvariants();
-  if (gc.checkmark) internal::TakeSnapshot(&VisitAllRoots, &cycle);
   alloc::SetAllocateBlack(gc.fault != Fault::kAllocatesWhite);
   gc.crew.Open([] { return TheWorld().Procs() == 1; });
   internal::SetBarrierFault(gc.fault == Fault::kNoBarrier   ? internal::BarrierFault::kSilent
@@ -474,6 +473,9 @@ void TakeRoots(Cycle& cycle) {
             gc.fault == Fault::kInterruptedMissed ? static_cast<RangeSink&>(missed) : marker);
       },
       &cycle);
+  // After the marker: a thread that is not attached may delete a root meanwhile, and what only that
+  // one kept is garbage if the marker came later. One that it makes is shaded by Kept().
+  if (gc.checkmark) internal::TakeSnapshot(&VisitAllRoots, &cycle);
 }
 
 bool TryEndMark();
