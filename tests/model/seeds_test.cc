@@ -10,6 +10,7 @@
 
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
+#include "plimsoll/alloc/base/sanitizer.h"
 #include "plimsoll/runtime/chan/channel.h"
 #include "plimsoll/runtime/chan/select.h"
 #include "plimsoll/runtime/context/context.h"
@@ -29,7 +30,9 @@ namespace {
 using testing::ForEachSeed;
 using testing::RunSeed;
 
-constexpr uint64_t kSeeds = 3000;
+// The interleavings are the same in each build. A sanitizer looks at what each of them does, and
+// takes ten times as long for a world as the default build does.
+constexpr uint64_t kSeeds = base::kTsan || base::kAsan ? 600 : 3000;
 
 // Producers and consumers over a channel that is closed when the last producer has ended.
 void ManyToMany(size_t capacity) {
