@@ -529,7 +529,8 @@ const ObjectShape* ShapeFor(const Layout& layout, size_t size_class) {
     state->elements = state->object_bytes / 8 / layout.element_words;
     // As Go's: in larger objects there is less to gain, and few lie in a span.
     constexpr uint32_t kLargestBySpan = 256;
-    state->by_span = state->object_bytes <= kLargestBySpan;
+    // An array of no elements may be too small for one.
+    state->by_span = state->elements != 0 && state->object_bytes <= kLargestBySpan;
   }
   heap.shapes[count] = state;
   heap.shape_count.store(count + 1, std::memory_order_release);  // pairs with Flush() and others

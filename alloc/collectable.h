@@ -82,7 +82,8 @@ struct ObjectShape {
   uint32_t object_bytes = 0;  // of the class; 0: large
   uint64_t mask0 = 0;         // layout.mask[0]
   uint32_t elements = 0;      // in an object, where mask0 is all of the mask; 0: see layout
-  bool by_span = false;       // so small that a marker scans all that are grey in a span at once
+  // So small that a marker scans all that are grey in a span at once; then there are elements.
+  bool by_span = false;
 };
 
 inline constexpr uint32_t kMaxShapes = 4096;

@@ -282,6 +282,20 @@ TEST_F(CollectorTest, EveryWayToDescribeATypeIsScanned) {
   EXPECT_EQ(GetStats().live_objects, 14u);
 }
 
+// It has an address, and room for no element: there is nothing in it to look at.
+TEST_F(CollectorTest, AnArrayOfNoElementsIsKept) {
+  struct Five {
+    Ptr<Node> to[5];
+    GC_FIELDS(Five, to);
+  };
+  Root<Node> nodes = make_array<Node>(0);
+  Root<Five> fives = make_array<Five>(0);
+  for (int i = 0; i < 2; ++i) {
+    Collect();
+    EXPECT_EQ(GetStats().live_objects, 2u);
+  }
+}
+
 TEST_F(CollectorTest, ArraysOfEveryLengthAreScannedToTheirEnd) {
   for (const size_t n : {1, 2, 3, 7, 31, 64, 341, 342, 1300, 1365, 1366, 5461, 5462, 20'000}) {
     SCOPED_TRACE(n);
