@@ -36,6 +36,7 @@
 #include "plimsoll/runtime/sched/blocking_call.h"
 #include "plimsoll/runtime/sched/lock_os_thread.h"
 #include "plimsoll/runtime/sched/park.h"
+#include "plimsoll/runtime/sched/procs.h"
 #include "plimsoll/runtime/sched/scheduler.h"
 #include "plimsoll/runtime/sched/stop_world.h"
 #include "plimsoll/runtime/sched/trace.h"
@@ -648,6 +649,32 @@ TEST_F(GcWorldTest, SlicesAreShortWhileAMarkGoesOnAndNotAfterIt) {
   done.Wait();
   gc::Collect();
   EXPECT_EQ(sched::GetStats().slice_ns, usual);
+}
+
+TEST_F(GcWorldTest, WhatAssistsTookIsNotWhatOthersRanMeanwhile) {
+  // Many that are stopped within an assist's step, one after the other, on one P.
+  const int procs = sched::SetProcs({.procs = 1});
+  gc::Root<Node> live = Tree(1, 13);
+  gc::SetGoGc(100);
+  const gc::Stats before = gc::GetStats();
+  const auto began = std::chrono::steady_clock::now();
+  WaitGroup done;
+  done.Add(24);
+  for (int g = 0; g < 24; ++g) {
+    Go([&] {
+      for (int i = 0; i < 20; ++i) (void)Tree(1, 10);
+      done.Done();
+    });
+  }
+  done.Wait();
+  const int64_t wall = (std::chrono::steady_clock::now() - began) / std::chrono::nanoseconds(1);
+  const gc::Stats after = gc::GetStats();
+  gc::SetGoGc(-1);
+  sched::SetProcs({.procs = procs});
+  EXPECT_GE(after.cycles, before.cycles + 2);
+  // Most of it are the checks. With the others' turns it was a third and more.
+  EXPECT_LE(after.assist_ns - before.assist_ns, wall / 4);
+  EXPECT_TRUE(IsTree(live, 1, 13));
 }
 
 TEST_F(GcWorldTest, AllocationTriggersCyclesOnAnyGoroutine) {

@@ -700,6 +700,10 @@ void Assist(size_t object_bytes) {
       std::max(mark.goal > mark.heap_bytes ? mark.goal - mark.heap_bytes : 0, uint64_t{256} << 10);
   // What a step takes depends on what hangs by what it scans.
   constexpr int64_t kMarkPerPieceNs = 300'000;
+  // A step that took longer was stopped within, while others had their turns: of those it is not
+  // told.
+  constexpr int64_t kStoppedWithinNs = 1'000'000;
+  constexpr int64_t kUsualStepNs = 100'000;
   int64_t marked_ns = 0;
   int64_t waited_ns = 0;
   for (uint64_t steps = 0; gc.phase.load(std::memory_order_acquire) == Phase::kMarking &&
@@ -723,7 +727,8 @@ void Assist(size_t object_bytes) {
       ++steps;
       const int64_t took = world.NowNanos() - began;
       marked_ns += took;
-      gc.assist_ns.fetch_add(took, std::memory_order_relaxed);
+      gc.assist_ns.fetch_add(took < kStoppedWithinNs ? took : kUsualStepNs,
+                             std::memory_order_relaxed);
       continue;
     }
     if (TryEndMark() || !far_beyond ||
