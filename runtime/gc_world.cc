@@ -229,7 +229,13 @@ class GoWorld final : public gc::World {
 
   uint64_t HeapLimit(uint64_t held) override {
     const uint64_t limit = memory_limit.load(std::memory_order_relaxed);
-    if (limit == UINT64_MAX) return UINT64_MAX;
+    static std::atomic<bool> told{false};  // the page heap, of one
+    if (limit == UINT64_MAX) {
+      if (told.exchange(false, std::memory_order_relaxed)) {
+        Heap::SetMemoryLimit(ByteCount(UINT64_MAX));
+      }
+      return UINT64_MAX;
+    }
     const uint64_t margin = std::min(limit / 8, MiB(16).value());
     const uint64_t anonymous = AnonymousBytes();
     // Pages of the heap that were never touched are held and not in memory: until they are, this is
@@ -237,6 +243,7 @@ class GoWorld final : public gc::World {
     const uint64_t besides = anonymous > held ? anonymous - held : 0;
     const uint64_t heap = limit > margin + besides ? limit - margin - besides : 1;
     // Idle pages go back as others are taken, and what is beyond it when all is swept.
+    told.store(true, std::memory_order_relaxed);
     Heap::SetMemoryLimit(ByteCount(heap));
     return heap;
   }

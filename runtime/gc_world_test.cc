@@ -21,6 +21,7 @@
 #include "gtest/gtest.h"
 #include "plimsoll/alloc/base/debug_text.h"
 #include "plimsoll/alloc/base/sanitizer.h"
+#include "plimsoll/alloc/heap.h"
 #include "plimsoll/alloc/stack_trace.h"
 #include "plimsoll/runtime/chan/channel.h"
 #include "plimsoll/runtime/gc/collector.h"
@@ -298,6 +299,15 @@ TEST_F(GcWorldDeathTest, AThreadThatIsNotAttachedOrNoMoreMayNotAllocate) {
               }).join(),
               testing::ExitedWithCode(2),
               "gc: collected memory is used on a thread that is not the runtime's");
+}
+
+// It would mark beside goroutines that count on nobody else's doing so.
+TEST_F(GcWorldDeathTest, AThreadThatIsNotAttachedMayNotCollect) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(std::thread([] { gc::Collect(); }).join(), testing::ExitedWithCode(2),
+              "gc: collected memory is used on a thread that is not the runtime's");
+  EXPECT_EXIT(BlockingCall([] { gc::Collect(); }), testing::ExitedWithCode(2),
+              "gc: collected memory is used within a BlockingCall");
 }
 
 #ifndef NDEBUG
@@ -677,6 +687,17 @@ TEST_F(GcWorldTest, WhatAssistsTookIsNotWhatOthersRanMeanwhile) {
   EXPECT_TRUE(IsTree(live, 1, 13));
 }
 
+// Who waits for a cycle, and is stopped for its end, begins no other.
+TEST_F(GcWorldTest, ACollectIsACycle) {
+  constexpr uint64_t kCollects = 300;
+  gc::Root<Node> live = Tree(1, 10);
+  gc::Collect();
+  const uint64_t before = gc::GetStats().cycles;
+  for (uint64_t i = 0; i < kCollects; ++i) gc::Collect();
+  gc::Collect();  // one that was begun for nobody has ended before this one
+  EXPECT_EQ(gc::GetStats().cycles, before + kCollects + 1);
+}
+
 TEST_F(GcWorldTest, AllocationTriggersCyclesOnAnyGoroutine) {
   gc::SetGoGc(100);
   const uint64_t before = gc::GetStats().cycles;
@@ -707,7 +728,24 @@ TEST_F(GcWorldTest, ALimitThatIsLoweredTakesMemoryAtOnce) {
   while (alloc::GetCollectedStats().held > gc::GetStats().limit_bytes + 2 * kMiB) sched::Yield();
   EXPECT_EQ(gc::GetStats().cycles, cycles + 1);
   EXPECT_TRUE(IsTree(live, 1, 14));
+  EXPECT_LE(Heap::Stats().limit.value(), 20 * kMiB);
   SetCollectorMemoryLimit(UINT64_MAX);
+  EXPECT_EQ(gc::GetStats().limit_bytes, UINT64_MAX);
+  EXPECT_EQ(Heap::Stats().limit.value(), UINT64_MAX) << "what is idle stays again";
+}
+
+// In a process of its own, where no cycle has been.
+TEST(GcWorldStartDeathTest, TheFirstCycleComesByTheLimitAlsoWithGoGcOff) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(
+      {
+        SetCollectorMemoryLimit(uint64_t{32} << 20);
+        StartCollector(CollectorOptions("off", base::DebugText("")));
+        for (int i = 0; i < 64; ++i) (void)gc::make_noscan<char>(1 << 20);
+        std::fprintf(stderr, "cycles: %s\n", gc::GetStats().cycles > 0 ? "some" : "none");
+        _exit(0);
+      },
+      testing::ExitedWithCode(0), "cycles: some");
 }
 
 TEST_F(GcWorldTest, WhatAPoolHoldsAndNobodyAsksForGoesWithTheCycles) {

@@ -139,7 +139,8 @@ uint64_t PlanTrigger(uint64_t live, uint64_t taken) ABSL_EXCLUSIVE_LOCKS_REQUIRE
   uint64_t room = UINT64_MAX;
   if (gogc >= 0) {
     const auto percent = static_cast<uint64_t>(gogc);
-    room = std::max((live + kept) / 100 * percent, kLeastHeap * percent / 100);
+    if (__builtin_mul_overflow((live + kept) / 100, percent, &room)) room = UINT64_MAX;
+    room = std::max(room, kLeastHeap * percent / 100);
   }
   const uint64_t limit = gc.heap_limit.load(std::memory_order_relaxed);
   Pressure pressure = Pressure::kNone;
@@ -753,13 +754,26 @@ void RunCycle(bool forced) {
 
 bool TryBegin() { return !gc.running.exchange(true, std::memory_order_acq_rel); }
 
+// Of who has set gc.running, and finds that a cycle between its look and that was what it wanted.
+void BeginNone() { gc.running.store(false, std::memory_order_release); }
+
+bool IsDue() {
+  alloc::SlowPath no_preempt;
+  base::SpinLockHolder hold(gc.plan_mu);
+  return alloc::BytesSinceMark() >= gc.trigger;
+}
+
 void OnTrigger(size_t object_bytes) {
   if (gc.phase.load(std::memory_order_acquire) == Phase::kMarking) {
     Assist(object_bytes);
     return;
   }
   if (TryBegin()) {
-    RunCycle(false);
+    if (IsDue()) {
+      RunCycle(false);
+    } else {
+      BeginNone();
+    }
     return;
   }
   // Another runs the cycle, and the kernel may not let it run while it lets us: an eighth beyond
@@ -797,12 +811,16 @@ void Start(World& world, const Options& options) {
   alloc::SetCollectedHooks({.check = [] { TheWorld().CheckMutator(); },
                             .need_cache = [] { TheWorld().NeedCache(); },
                             .trigger = &OnTrigger});
+  // The first cycle, too, comes by the limit: with GOGC=off by nothing else.
+  gc.heap_limit.store(world.HeapLimit(alloc::GetCollectedStats().held), std::memory_order_relaxed);
   alloc::SlowPath no_preempt;
   Plan(0, 0);
 }
 
 void Collect() {
   World& world = TheWorld();
+  // It marks, as goroutines do: with one P without locked instructions.
+  world.CheckMutator();
   // One that runs already may have missed what this caller has just let go.
   const uint64_t begun = gc.begun.load(std::memory_order_acquire);
   while (gc.ended.load(std::memory_order_acquire) <= begun) {
@@ -810,7 +828,12 @@ void Collect() {
       // Who waits for it marks.
       if (!gc.crew.Step(gc.step_bytes) && !TryEndMark()) world.AwaitWork();
     } else if (TryBegin()) {
-      RunCycle(true);
+      // acquire: `ended` is what the last one left.
+      if (gc.ended.load(std::memory_order_acquire) > begun) {
+        BeginNone();
+      } else {
+        RunCycle(true);
+      }
     } else {
       world.Yield();
     }
@@ -849,9 +872,11 @@ void external_bytes(int64_t change) {
   {
     alloc::SlowPath no_preempt;
     base::SpinLockHolder hold(gc.plan_mu);
-    gc.external += change;
+    if (__builtin_add_overflow(gc.external, change, &gc.external)) {
+      base::Fatal("gc: external_bytes: 2^63 bytes or more were told of");
+    }
     if (gc.external < 0) {
-      base::Fatal("gc: external_bytes: ", -gc.external,
+      base::Fatal("gc: external_bytes: ", -static_cast<uint64_t>(gc.external),
                   " bytes were taken back that nobody told of");
     }
     gc.external_kept = std::min(gc.external_kept, gc.external);

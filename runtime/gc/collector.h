@@ -14,8 +14,9 @@
 //           each byte of them, and to end it. Marking and sweeping are done while the world runs.
 //           Who allocates faster than is marked marks too (an assist), about 64 KiB at a time.
 //           With `beside` off the world is stopped for the whole of marking.
-// Threads:  Collect from any goroutine; two at once share what they can: each returns after a
-//           cycle that began after its call.
+// Threads:  Collect from any goroutine, not within a BlockingCall; two at once share what they
+//           can: each returns after a cycle that began after its call. On a thread that is not
+//           attached it ends the process with a text.
 // Memory:   none of malloc's within a cycle.
 #ifndef PLIMSOLL_RUNTIME_GC_COLLECTOR_H_
 #define PLIMSOLL_RUNTIME_GC_COLLECTOR_H_
@@ -65,7 +66,7 @@ int SetGoGc(int percent);
 // destructor or a cleanup as a rule. It counts as live memory and as allocation do: a cycle comes
 // by GOGC percent of both. The memory limit is measured, and sees it anyway.
 // Threads: any; on a goroutine it may begin a cycle, or mark, as gc::make does.
-// Misuse:  less than nothing in all is the end of the process.
+// Misuse:  less than nothing in all, or 2^63 bytes, is the end of the process.
 void external_bytes(int64_t change);
 
 struct Stats {

@@ -551,6 +551,12 @@ TEST_F(CollectorTest, TheProbeFindsAPtrInMemoryThatIsNotScanned) {
   EXPECT_EXIT((void)std::vector<Ptr<Node>>(1), testing::ExitedWithCode(2), "use gc::Root");
   alignas(Ptr<Node>) static thread_local char storage[sizeof(Ptr<Node>)];
   EXPECT_EXIT(::new (storage) Ptr<Node>(), testing::ExitedWithCode(2), "use gc::Root");
+  // Of these no constructor is seen.
+  static constinit Ptr<Node> constant;
+  constant = nullptr;
+  EXPECT_EXIT(constant = make<Node>(), testing::ExitedWithCode(2), "use gc::Root");
+  static constinit thread_local Ptr<Node> of_this_thread;
+  EXPECT_EXIT(of_this_thread = make<Node>(), testing::ExitedWithCode(2), "use gc::Root");
 }
 
 TEST_F(CollectorTest, TheProbeFindsAnAllocationWhereTheWorldCouldNotStopIt) {

@@ -146,6 +146,17 @@ TEST_F(PressureTest, WhatWasNotToldOfCannotBeTakenBack) {
       },
       testing::ExitedWithCode(2),
       "gc: external_bytes: 1 bytes were taken back that nobody told of");
+  EXPECT_EXIT(external_bytes(INT64_MIN), testing::ExitedWithCode(2),
+              "gc: external_bytes: 9223372036854775808 bytes were taken back that nobody told of");
+}
+
+TEST_F(PressureTest, MoreThanThereCanBeIsTold) {
+  EXPECT_EXIT(
+      {
+        external_bytes(INT64_MAX);
+        external_bytes(1);
+      },
+      testing::ExitedWithCode(2), "gc: external_bytes: 2\\^63 bytes or more were told of");
 }
 
 // --- Pressure.

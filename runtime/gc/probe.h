@@ -1,5 +1,5 @@
-// The probe looks at every gc::Ptr as it is made, in builds without NDEBUG: is it where the
-// collector will find it?
+// The probe looks at every gc::Ptr as it is made and assigned to, in builds without NDEBUG: is it
+// where the collector will find it?
 //
 //   fatal error: gc: a gc::Ptr at word 3 of a 64-byte Node is not in its GC_FIELDS
 //   fatal error: gc: a gc::Ptr at 0x… is in memory that the collector does not scan: use gc::Root

@@ -80,6 +80,8 @@ class Ptr {
   // What these two write is all that is ever written of collected pointers in the heap, but for
   // ClearElement.
   void Assign(T* p) noexcept {
+    // A static's constructor ran at compile time, and calloc's memory was a Ptr without one.
+    if (p != nullptr) Probe();
     if constexpr (internal::kProbe) internal::ProbeTarget(static_cast<const void*>(p));
     internal::Store(&p_, p);
   }
