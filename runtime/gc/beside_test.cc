@@ -426,6 +426,23 @@ TEST(BesideTest, AnEndThatFindsALittleMoreMarksIt) {
   EXPECT_GE(GetStats().live_objects, 21u);
 }
 
+// A thread that is not stopped gives a Root, which was looked at, what no other root holds any
+// more, and it has no pointers: a note marks it, and there is nothing to scan.
+TEST(BesideTest, WhatANoteAloneMarksIsCountedInItsCycle) {
+  FakeWorld& world = World();
+  Collect();
+  const uint64_t before = GetStats().live_objects;
+  Root<uint64_t> target = make_noscan<uint64_t>(3);
+  const uintptr_t hidden = ~reinterpret_cast<uintptr_t>(target.get());
+  target = nullptr;
+  world.scanning = [&] { target = reinterpret_cast<uint64_t*>(~hidden); };
+  Collect();
+  world.scanning = nullptr;
+  EXPECT_EQ(GetStats().live_objects, before + 1);
+  Collect();
+  EXPECT_EQ(GetStats().live_objects, before + 1);
+}
+
 TEST(BesideTest, AssistsMarkWhatAFastAllocatorOwes) {
   FakeWorld& world = World();
   world.sweep_at_once = true;

@@ -46,7 +46,8 @@ Marker* Crew::Take(bool empty) {
     if (got == 0 && HasNotes()) {
       TakeNotes([](uintptr_t word, void* to) { static_cast<Marker*>(to)->Root(word); }, marker);
       marker->Settle();
-      got = marker->HasWork() ? 1 : 0;
+      // Also where there is nothing to scan of what it marked: Return() counts that.
+      got = marker->HasWork() || marker->marked().objects != 0 ? 1 : 0;
     }
     if (got == 0) {
       if (used_ > 0) hungry_.store(true, std::memory_order_relaxed);
