@@ -7,8 +7,8 @@
 //     GC_FIELDS(Node, left, right, others);     // what holds no pointer may be left out
 //   };
 //   struct Point { double x, y; GC_NOSCAN(Point); };          // no pointers at all
-//   struct Odd { ...; void gc_trace(gc::Visitor& v) const; GC_TRACED(Odd); };   // a layout that
-//   varies
+//   // A layout that varies:
+//   struct Odd { ...; void gc_trace(gc::Visitor& v) const; GC_TRACED(Odd); };
 //
 // Fields:   numbers, enums, gc:: types, described types, and arrays, std::array and std::pair of
 //           them. A raw pointer is refused: gc::Ptr<T> for what is collected, gc::Untraced<T*> for

@@ -2,8 +2,12 @@
 //
 //   struct File {
 //     int fd;
-//     std::string path;                       // what the destructor is for: memory outside the
-//     heap gc::Ptr<Log> log; GC_FIELDS(File, log); ~File() { close(fd); if (log) log->Closed(path);
+//     std::string path;                       // what the destructor is for: malloc's memory
+//     gc::Ptr<Log> log;
+//     GC_FIELDS(File, log);
+//     ~File() {
+//       close(fd);
+//       if (log) log->Closed(path);
 //     }
 //   };
 //   File* f = gc::finalized<File>(fd, "a");    // then as any other: gc::Ptr<File>, gc::Root<File>

@@ -1,25 +1,29 @@
 // gc::function is std::function for members of collected types.
 //
-//   struct Button { gc::string label; gc::function<void(int)> on_click; GC_FIELDS(Button, label,
-//   on_click); }; button->on_click = [window, name = gc::string("ok")](int x) { window->Close(name,
-//   x); }; if (button->on_click) button->on_click(3);
+//   struct Button {
+//     gc::string label;
+//     gc::function<void(int)> on_click;
+//     GC_FIELDS(Button, label, on_click);
+//   };
+//   button->on_click = [window, name = gc::string("ok")](int x) { window->Close(name, x); };
+//   if (button->on_click) button->on_click(3);
 //
 // Target:    any function, member pointer or function object that can be called as const. It is
-// moved
-//            into collected memory, of which every word is looked at: it may hold gc::Ptr, T*, and
-//            gc:: types. What it holds lives as long as the function does, and no longer: an object
-//            and a function that hold each other go together.
-// Size:      a machine word. The target takes 8 bytes and its captures, on the heap, also if it has
-// none. Copies:    share the target, which nobody changes; no allocation. Moving leaves the source
-// empty. Places:    as a gc::Ptr's. Threads:   calling one, and copying it, from any number of
-// goroutines at once; what the target does
-//            is its own affair. One that runs may be given another target: it runs to its end.
+//            moved into collected memory, of which every word is looked at: it may hold gc::Ptr,
+//            T*, and gc:: types. What it holds lives as long as the function does, and no longer:
+//            an object and a function that hold each other go together.
+// Size:      a machine word. The target takes 8 bytes and its captures, on the heap, also if it
+//            has none.
+// Copies:    share the target, which nobody changes; no allocation. Moving leaves the source
+//            empty.
+// Places:    as a gc::Ptr's.
+// Threads:   calling one, and copying it, from any number of goroutines at once; what the target
+//            does is its own affair. One that runs may be given another target: it runs to its end.
 // Misuse:    calling an empty one panics with Go's text. A target that is changed by being called
-// (a
-//            mutable lambda), that has a destructor, or is aligned to more than 16 bytes does not
-//            compile. A captured reference, or a pointer to a local, is good for as long as that
-//            lives. A member declared mutable that is a raw pointer escapes the compiler and the
-//            barrier: let it be a gc::Ptr.
+//            (a mutable lambda), that has a destructor, or is aligned to more than 16 bytes does
+//            not compile. A captured reference, or a pointer to a local, is good for as long as
+//            that lives. A member declared mutable that is a raw pointer escapes the compiler and
+//            the barrier: let it be a gc::Ptr.
 #ifndef PLIMSOLL_RUNTIME_GC_FUNCTION_H_
 #define PLIMSOLL_RUNTIME_GC_FUNCTION_H_
 

@@ -13,8 +13,8 @@
 // Threads:   goroutines, not within a BlockingCall; foreign threads use gc::Root on what they are
 //            given.
 // Misuse:    not for signal handlers, nor in a constructor of a static. In a handler with
-// SA_ONSTACK
-//            it ends the process with a text: without NDEBUG always, else where it fills a cache.
+//            SA_ONSTACK it ends the process with a text: without NDEBUG always, else where it fills
+//            a cache.
 #ifndef PLIMSOLL_RUNTIME_GC_MAKE_H_
 #define PLIMSOLL_RUNTIME_GC_MAKE_H_
 
