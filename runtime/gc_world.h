@@ -28,8 +28,8 @@ gc::Options CollectorOptions(const char* gogc, const base::DebugText& debug);
 // Bytes that the process may use, from the container or GOMEMLIMIT; UINT64_MAX: no limit. May
 // change while the collector runs, and holds at once: on a goroutine a cycle begins where it is due
 // by the new one, and idle memory beyond it goes back. What the heap may have of it is
-// measured in each cycle: the limit, less what the process has in memory besides the heap, less a
-// margin of an eighth, at most 16 MiB.
+// measured in each cycle, and once a second: the limit, less what the process has in memory besides
+// the heap, less a margin of an eighth, at most 16 MiB.
 void SetCollectorMemoryLimit(uint64_t bytes);
 
 // CPUs that the kernel gives the process; infinity: as many as it uses. Goroutines that mark take a

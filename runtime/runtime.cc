@@ -242,6 +242,7 @@ void FollowLimits() {
 // Each part is for a process that works: an idle one is not woken.
 void EachSecond() {
   FollowLimits();
+  if (watcher->limits().mem_limit.value.has_value()) gc::MeasureLimit();
   TellOfMemoryLimit(watcher->limits());
   StepHeap();
   (void)gc::CollectIfOld(gc::kPeriodNs);

@@ -867,6 +867,14 @@ void LimitChanged() {
   if (s.span_bytes > 0 && world.IsMutator() && TryBegin()) RunCycle(false);
 }
 
+void MeasureLimit() {
+  const uint64_t limit = TheWorld().HeapLimit(alloc::GetCollectedStats().held);
+  alloc::SlowPath no_preempt;
+  base::SpinLockHolder hold(gc.plan_mu);
+  gc.heap_limit.store(limit, std::memory_order_relaxed);
+  Replan();
+}
+
 void external_bytes(int64_t change) {
   World& world = TheWorld();
   {

@@ -58,6 +58,11 @@ bool CollectIfOld(int64_t ns);
 // new one that is due, or where the heap's spans are beyond it.
 void LimitChanged();
 
+// Asks for it anew in between cycles: what else the process has in memory has changed. It begins no
+// cycle; where one is due by it the next allocation does. The runtime asks once a second while
+// goroutines run and there is a limit.
+void MeasureLimit();
+
 // Changes GOGC; returns what it was.
 int SetGoGc(int percent);
 

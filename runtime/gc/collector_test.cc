@@ -425,6 +425,23 @@ TEST_F(CollectorTest, ALimitThatIsLoweredHoldsAtOnce) {
   SetGoGc(-1);
 }
 
+TEST_F(CollectorTest, WhatTheLimitLeavesIsMeasuredBetweenCycles) {
+  SetGoGc(-1);
+  world_.heap_limit = 60 << 20;
+  Collect();
+  (void)make_noscan<char>(6 << 20);  // garbage
+  const uint64_t cycles = GetStats().cycles;
+  world_.heap_limit = 5 << 20;  // the rest of the process has grown
+  MeasureLimit();
+  EXPECT_EQ(GetStats().limit_bytes, uint64_t{5} << 20);
+  EXPECT_LE(GetStats().goal_bytes, uint64_t{5} << 20);
+  EXPECT_EQ(GetStats().cycles, cycles) << "none is begun for it";
+  (void)make_noscan<char>(100'000);
+  EXPECT_EQ(GetStats().cycles, cycles + 1);
+  world_.heap_limit = UINT64_MAX;
+  LimitChanged();
+}
+
 TEST_F(CollectorTest, TheHeapDoesNotGrowWithGarbage) {
   SetGoGc(100);
   for (int i = 0; i < 100'000; ++i) (void)make_noscan<char>(1000);
