@@ -132,7 +132,7 @@ class GoWorld final : public gc::World {
             ScanContext(to, g.ucontext, g.context_hi);
           } else {
             to.Scan(g.sp, g.hi);
-            to.Scan(away, away_hi);
+            if (away != away_hi) to.Scan(away, away_hi);
           }
         },
         &sink, sp);

@@ -490,8 +490,8 @@ TEST_F(AttachTest, ItStopsWithTheWorldAndItsStackIsShownFromThereUp) {
     ForEachG(
         [](const GView& g, void* arg) {
           Found& f = *static_cast<Found*>(arg);
-          if (g.id == f.id) f.runs += g.sp <= f.frame && f.frame < g.hi && g.lo <= g.sp;
-          if (g.id == f.parked_id) {
+          if (g.id() == f.id) f.runs += g.sp <= f.frame && f.frame < g.hi && g.lo <= g.sp;
+          if (g.id() == f.parked_id) {
             f.parks += g.sp <= f.parked_frame && f.parked_frame < g.hi && g.lo <= g.sp;
           }
         },

@@ -611,7 +611,7 @@ TEST_F(PreemptTest, TheWorldStopsThoughALoopMakesNoCall) {
   ForEachG(
       [](const GView& g, void* arg) {
         auto* s = static_cast<Seen*>(arg);
-        if (g.id != s->id || g.ucontext == nullptr) return;
+        if (g.id() != s->id || g.ucontext == nullptr) return;
         s->in_handler = true;
         const auto* words = static_cast<const uint64_t*>(g.ucontext);
         for (size_t i = 0; i < sizeof(ucontext_t) / 8; ++i) s->holds |= words[i] == s->secret;

@@ -155,14 +155,14 @@ void ShowFrom(uintptr_t sp, GView* view) {
   away_words.CopyFrom(sp, view);
 }
 
-// Above a goroutine's own G its stack holds nothing but the colour.
+// What lies on a goroutine's stack from its own G up is the runtime's.
 uintptr_t EndOfStack(const G* g) {
-  const auto end = reinterpret_cast<uintptr_t>(g + 1);
+  const auto end = reinterpret_cast<uintptr_t>(g);
   return end > g->stack.lo && end < g->stack.hi ? end : g->stack.hi;
 }
 
 GView ViewOf(const G* g, GStatus status) {
-  GView view{.id = g->id,
+  GView view{.g = g,
              .state = GView::State::kWaiting,
              .reason = g->reason,
              .sp = 0,
@@ -202,23 +202,25 @@ void Prefetch(uintptr_t lo, uintptr_t hi) {
 
 // Visits goroutines a few places behind those that are met. One that does not run is in no cache,
 // and who waits for its lines one by one waits longer than the rest of the visit takes: so a G's
-// are asked for as it is met, and its frames' as it has come.
+// first line is asked for as it is met, and its frames' as that has come. Of one that is parked on
+// its own stack nothing else is touched.
 class Visits {
  public:
   Visits(void (*fn)(const GView&, void*), void* arg, const G* caller)
       : fn_(fn), arg_(arg), caller_(caller) {}
 
-  void Meet(const G* g) {
-    Prefetch(reinterpret_cast<uintptr_t>(g), reinterpret_cast<uintptr_t>(&g->trimmed_id));
-    if (const G* before = met_.Push(g); before != nullptr) Look(before);
+  void Meet(const stack::Stack& stack) {
+    const G* g = GOfStack(stack);
+    __builtin_prefetch(g);
+    if (const Met before = met_.Push({g, stack.lo}); before.g != nullptr) Look(before);
   }
 
   void Finish() {
     for (size_t i = 0; i < kMet; ++i) {
-      if (const G* g = met_.Push(nullptr); g != nullptr) Look(g);
+      if (const Met met = met_.Push({}); met.g != nullptr) Look(met);
     }
     for (size_t i = 0; i < kSeen; ++i) {
-      if (const G* g = seen_.Push(nullptr); g != nullptr) Show(g);
+      if (const Met met = seen_.Push({}); met.g != nullptr) Show(met);
     }
   }
 
@@ -227,35 +229,63 @@ class Visits {
   static constexpr size_t kSeen = 4;
   static constexpr uintptr_t kFrames = 1024;  // bytes asked for: more than a parked one has, mostly
 
+  struct Met {
+    const G* g = nullptr;
+    uintptr_t lo = 0;  // of the stack that it lies on
+  };
+
   // The last N. Push gives back the one before them, null at first.
   template <size_t N>
   class Line {
    public:
-    const G* Push(const G* g) { return std::exchange(last_[count_++ % N], g); }
+    Met Push(Met met) { return std::exchange(last_[count_++ % N], met); }
 
    private:
-    const G* last_[N] = {};
+    Met last_[N] = {};
     size_t count_ = 0;
   };
 
-  void Look(const G* g) {
+  // Whether it waits on the stack that its G lies on, from `sp` on.
+  static bool IsParkedAtHome(Met met, GStatus status, uintptr_t sp) {
+    return status == GStatus::kWaiting && sp >= met.lo && sp < reinterpret_cast<uintptr_t>(met.g);
+  }
+
+  void Look(Met met) {
+    const G* g = met.g;
     if (g == caller_) return;
     // acquire: pairs with the release of whoever left the goroutine in this state
     const GStatus status = g->status.load(std::memory_order_acquire);
     if (status == GStatus::kIdle || status == GStatus::kDead) return;
     PLIMSOLL_CHECK(status != GStatus::kRunning, "goroutine ", g->id, " runs in a stopped world");
-    // Of one that no thread runs, as most are.
-    if (status == GStatus::kWaiting || status == GStatus::kRunnable) {
-      const auto sp = reinterpret_cast<uintptr_t>(g->sp);
-      if (sp >= g->stack.lo && sp < g->stack.hi)
-        Prefetch(sp, std::min(EndOfStack(g), sp + kFrames));
+    const auto sp = reinterpret_cast<uintptr_t>(g->sp);
+    if (IsParkedAtHome(met, status, sp)) {
+      Prefetch(sp, std::min(reinterpret_cast<uintptr_t>(g), sp + kFrames));
     }
-    if (const G* before = seen_.Push(g); before != nullptr) Show(before);
+    if (const Met before = seen_.Push(met); before.g != nullptr) Show(before);
   }
 
   // Anew: one that came out of its blocking call meanwhile is runnable now.
-  // acquire: pairs with the release of whoever left the goroutine in this state
-  void Show(const G* g) { fn_(ViewOf(g, g->status.load(std::memory_order_acquire)), arg_); }
+  void Show(Met met) {
+    const G* g = met.g;
+    // acquire: pairs with the release of whoever left the goroutine in this state
+    const GStatus status = g->status.load(std::memory_order_acquire);
+    const auto sp = reinterpret_cast<uintptr_t>(g->sp);
+    if (!IsParkedAtHome(met, status, sp)) {
+      fn_(ViewOf(g, status), arg_);
+      return;
+    }
+    fn_({.g = g,
+         .state = GView::State::kWaiting,
+         .reason = g->reason,
+         .sp = sp,
+         .lo = met.lo,
+         .hi = reinterpret_cast<uintptr_t>(g),
+         .ucontext = nullptr,
+         .context_hi = 0,
+         .away = nullptr,
+         .away_words = 0},
+        arg_);
+  }
 
   void (*fn_)(const GView&, void*);
   void* arg_;
@@ -382,6 +412,8 @@ void StartTheWorld() {
   EndRegion(m, m->no_preempt - 1);
 }
 
+uint64_t GView::id() const { return g->id; }
+
 WorldStats GetWorldStats() {
   return {.stops = stops.load(std::memory_order_relaxed),
           .last_stop_ns = last_stop_ns.load(std::memory_order_relaxed),
@@ -395,7 +427,7 @@ __attribute__((noinline)) void ForEachG(void (*visit)(const GView&, void*), void
   SavedRegisters saved;
   saved.Save();
   if (!caller->is_proxy()) {
-    GView view{.id = caller->id,
+    GView view{.g = caller,
                .state = GView::State::kCaller,
                .reason = WaitReason::kNone,
                .sp = 0,
@@ -410,8 +442,7 @@ __attribute__((noinline)) void ForEachG(void (*visit)(const GView&, void*), void
   }
   Visits visits(visit, arg, caller);
   sched.stacks.ForEachSlot(
-      [](const stack::Stack& stack, void* to) { static_cast<Visits*>(to)->Meet(GOfStack(stack)); },
-      &visits);
+      [](const stack::Stack& stack, void* to) { static_cast<Visits*>(to)->Meet(stack); }, &visits);
   visits.Finish();
 }
 

@@ -62,12 +62,14 @@ struct GView {
     kBlockingCall,  // runs foreign code below sp; sp is where it entered
     kPreempted,     // stopped in place: at the end of a region, or in a handler
   };
-  uint64_t id;
+  // Not a number that is copied: of a G that is in no cache it lies in a line of its own.
+  const G* g;
+  uint64_t id() const;
   State state;
   WaitReason reason;
   uintptr_t sp;
   uintptr_t lo;  // of its stack
-  uintptr_t hi;  // of what may hold anything: its frames, and its G where that is on the stack
+  uintptr_t hi;  // of what may hold anything: its frames and its closure
   // The interrupted ucontext_t, for a goroutine that waits in a handler; null otherwise. sp is then
   // below the red zone.
   const void* ucontext;

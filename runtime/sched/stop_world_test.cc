@@ -19,10 +19,14 @@ namespace {
 // Tests run on the main goroutine of a scheduler with two Ps (tests/testing/goroutine_main.cc).
 
 // Every goroutine of the stopped world, by value.
-std::vector<GView> Views() {
+struct Shown {
+  uint64_t id;  // of the goroutine, which may have ended since
+  GView view;
+};
+std::vector<Shown> Views() {
   // Room is made while the world runs: nothing allocates within a stop.
   struct Room {
-    std::vector<GView> views;
+    std::vector<Shown> views;
     size_t used = 0;
   } room;
   room.views.resize(10'000);
@@ -30,7 +34,7 @@ std::vector<GView> Views() {
   ForEachG(
       [](const GView& g, void* arg) {
         auto* r = static_cast<Room*>(arg);
-        if (r->used < r->views.size()) r->views[r->used++] = g;
+        if (r->used < r->views.size()) r->views[r->used++] = {g.id(), g};
       },
       &room);
   StartTheWorld();
@@ -38,9 +42,9 @@ std::vector<GView> Views() {
   return room.views;
 }
 
-const GView* Find(const std::vector<GView>& views, uint64_t id) {
-  for (const GView& g : views) {
-    if (g.id == id) return &g;
+const GView* Find(const std::vector<Shown>& views, uint64_t id) {
+  for (const Shown& g : views) {
+    if (g.id == id) return &g.view;
   }
   return nullptr;
 }
@@ -113,7 +117,7 @@ TEST(StopTheWorldTest, AGoroutineThatEndsRegionsWithoutParkingStopsInPlace) {
     ended.store(true);
   });
   while (id.load() == 0) Yield();
-  const std::vector<GView> views = Views();
+  const std::vector<Shown> views = Views();
   const GView* g = Find(views, id.load());
   ASSERT_NE(g, nullptr);
   EXPECT_EQ(g->state, GView::State::kPreempted);
@@ -148,7 +152,7 @@ struct Scan {
 };
 UNCHECKED void ScanOne(const GView& g, void* arg) {
   auto* scan = static_cast<Scan*>(arg);
-  if (g.id != scan->id) return;
+  if (g.id() != scan->id) return;
   scan->seen = true;
   scan->state = g.state;
   scan->holds = Holds(g, scan->secret);
@@ -209,7 +213,7 @@ TEST(ForEachGTest, AParkedGoroutineIsSeenWithItsFramesAndReason) {
 }
 
 TEST(ForEachGTest, TheCallerIsShownAboveItsOwnFrames) {
-  const std::vector<GView> views = Views();
+  const std::vector<Shown> views = Views();
   const GView* me = Find(views, GoroutineId(CurrentG()));
   ASSERT_NE(me, nullptr);
   EXPECT_EQ(me->state, GView::State::kCaller);
