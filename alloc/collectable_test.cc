@@ -13,6 +13,7 @@
 #include "plimsoll/alloc/heap.h"
 #include "plimsoll/alloc/size_class.h"
 #include "plimsoll/alloc/span.h"
+#include "plimsoll/alloc/span_map.h"
 
 namespace plimsoll::alloc {
 namespace {
@@ -204,6 +205,25 @@ TEST_F(CollectableTest, TheFullestSpansAreFilledUpFirst) {
   EXPECT_EQ(FillOfSpans(live), (std::vector<size_t>{6, 18, 64, 34, 64}));
   take(30);
   EXPECT_EQ(FillOfSpans(live), (std::vector<size_t>{6, 18, 64, 64, 64}));
+}
+
+// More than a region: by which a marker tells words that are no addresses of the heap.
+TEST_F(CollectableTest, AnObjectLiesWithinWhatIsKnownOfRegions) {
+  constexpr size_t kBytes = 3 * kRegionBytes;
+  void* p = AllocateCollected(ShapeFor(kNoscan, 0), kBytes);
+  ASSERT_NE(p, nullptr);
+  const auto at = reinterpret_cast<uintptr_t>(p);
+  const KnownRange known = KnownRegions();
+  for (size_t offset = 0; offset < kBytes; offset += kRegionBytes / 4) {
+    EXPECT_TRUE(known.Holds(at + offset));
+    EXPECT_NE(FindRegion(at + offset), nullptr);
+  }
+  EXPECT_TRUE(known.Holds(at + kBytes - 1));
+  EXPECT_FALSE(known.Holds(0));
+  EXPECT_FALSE(known.Holds(UINTPTR_MAX));
+  EXPECT_EQ(FindRegion(known.lo - 1), nullptr);
+  EXPECT_EQ(FindRegion(known.lo + known.bytes), nullptr);
+  Collect({});
 }
 
 TEST_F(CollectableTest, WhereMemoryIsTightARefillSweepsBeforeItChooses) {

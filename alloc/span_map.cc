@@ -69,7 +69,28 @@ bool OpenEntry(uintptr_t address) {
                          ByteCount(kMachinePage));
 }
 
+// The first and the last region with a record.
+constinit std::atomic<uintptr_t> first_region{UINTPTR_MAX}, last_region{0};
+
+void Widen(uintptr_t region) {
+  uintptr_t first = first_region.load(std::memory_order_relaxed);
+  while (region < first &&
+         !first_region.compare_exchange_weak(first, region, std::memory_order_relaxed)) {
+  }
+  uintptr_t last = last_region.load(std::memory_order_relaxed);
+  while (region > last &&
+         !last_region.compare_exchange_weak(last, region, std::memory_order_relaxed)) {
+  }
+}
+
 }  // namespace
+
+KnownRange KnownRegions() {
+  const uintptr_t first = first_region.load(std::memory_order_relaxed);
+  const uintptr_t last = last_region.load(std::memory_order_relaxed);
+  if (first > last) return {};
+  return {first << kRegionShift, (last - first + 1) << kRegionShift};
+}
 
 void SealRegions() {
   base::SpinLockHolder hold(table_mu);
@@ -87,6 +108,7 @@ Region* MakeRegion(uintptr_t address, PageSourceRef pages) {
   const uintptr_t base = reinterpret_cast<uintptr_t>(m.base);
   (void)MmapPages::Guard(m.base, ByteCount(kGuard));
   (void)MmapPages::Guard(reinterpret_cast<void*>(base + kGuard + kRecord), ByteCount(kGuard));
+  Widen(address >> kRegionShift);
   // The kernel's zeroes are null pointers. Two heaps may ask at once: the first one's record stays.
   Region* none = nullptr;
   auto* made = reinterpret_cast<Region*>(base + kGuard);

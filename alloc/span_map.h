@@ -58,6 +58,14 @@ inline Region* FindRegion(uintptr_t address) {
   return RegionEntry(address).load(std::memory_order_acquire);
 }
 
+// Where regions have records: none of those outside of it has one. It grows as they are made.
+struct KnownRange {
+  uintptr_t lo = 0;
+  uintptr_t bytes = 0;
+  bool Holds(uintptr_t address) const { return address - lo < bytes; }
+};
+KnownRange KnownRegions();
+
 inline Span* FindSpan(uintptr_t address) {
   const Region* region = FindRegion(address);
   if (region == nullptr) [[unlikely]]

@@ -234,6 +234,7 @@ constexpr FaultCase kFaults[] = {
     {"allocates_white", 1},
     // Until a mark has begun while who is within a barrier runs, and not while it waits for its P.
     {"interrupted_missed", 100, true},
+    {"kept_lost", 1},
     // Until one was asked while a mark went on.
     {"weak_not_shaded", 100},
     {"weak_not_forgotten", 1},

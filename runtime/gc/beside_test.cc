@@ -1,8 +1,11 @@
 // A mark beside a program that changes the heap between its steps: one thread, every choice from a
 // seed. Checkmark and the verifier judge each cycle.
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 #include <limits>
 #include <random>
 #include <string>
@@ -327,6 +330,87 @@ TEST(BesideTest, WhatAnInterruptedBarrierIsToOverwriteIsLostWhereItIsNotFollowed
         },
         testing::ExitedWithCode(2), "checkmark: .* is reachable and not marked");
   }
+}
+
+// A stack of many words, of which the start keeps each and looks up none.
+class WideStack {
+ public:
+  explicit WideStack(size_t words) {
+    World();
+    for (int i = 0; i < 1000; ++i) nodes_.emplace_back(make<Node>());
+    for (Root<Node>& n : nodes_) {
+      n->left = make<Node>();
+      n->left->left = make<Node>();
+    }
+    for (size_t i = 0; i < words; ++i) {
+      words_.push_back(reinterpret_cast<uintptr_t>(nodes_[i % nodes_.size()].get()));
+    }
+    nodes_.clear();  // but for the stack they are reachable from nowhere
+    World().stack = words_;
+  }
+  ~WideStack() {
+    World().stack = {};
+    World().beside = nullptr;
+    World().scanning = nullptr;
+    World().scanned = nullptr;
+  }
+  static constexpr uint64_t kObjects = 3000;
+
+ private:
+  std::vector<Root<Node>> nodes_;
+  std::vector<uintptr_t> words_;
+};
+
+// When the start is over nothing of it is marked.
+TEST(BesideTest, WhatAStackHoldsIsFollowedBesideTheProgram) {
+  const WideStack stack(WideStack::kObjects / 3);
+  uint64_t steps = 0;
+  uint64_t marked_by_start = 0;
+  World().beside = [&] {
+    if (steps++ > 0) return;
+    for (uintptr_t word : World().stack) {
+      alloc::Object o;
+      marked_by_start += !alloc::FindObject(word, &o) || alloc::IsMarked(o);
+    }
+  };
+  Collect();
+  EXPECT_EQ(marked_by_start, 0u);
+  EXPECT_EQ(GetStats().live_objects, WideStack::kObjects);
+  // A step of 256 bytes follows four words.
+  EXPECT_GT(steps, WideStack::kObjects / 3 / 8);
+}
+
+// The program takes each word off the stack before it was followed.
+TEST(BesideTest, WhatAStackHeldAtTheStartIsKeptThoughItIsTakenOff) {
+  const WideStack stack(WideStack::kObjects / 3);
+  World().beside = [] { World().stack = {}; };
+  Collect();
+  EXPECT_EQ(GetStats().live_objects, WideStack::kObjects);
+  World().beside = nullptr;
+  Collect();
+  EXPECT_EQ(GetStats().live_objects, 0u);
+}
+
+TEST(BesideTest, WithoutMemoryForItsWordsAStackIsFollowedAtOnce) {
+  {
+    const WideStack few(1000);
+    Collect();  // what marking needs but for the words is there
+  }
+  const WideStack stack(500'000);
+  rlimit limit;
+  ASSERT_EQ(getrlimit(RLIMIT_AS, &limit), 0);
+  const rlimit none{1, limit.rlim_max};
+  int scans = 0;
+  World().scanning = [&] {
+    // The marker looks first. Checkmark comes second, and takes memory for what it sees.
+    if (++scans == 1 && setrlimit(RLIMIT_AS, &none) != 0) std::abort();
+  };
+  World().scanned = [&] {
+    if (setrlimit(RLIMIT_AS, &limit) != 0) std::abort();
+  };
+  Collect();
+  EXPECT_EQ(scans, 2);
+  EXPECT_EQ(GetStats().live_objects, WideStack::kObjects);
 }
 
 // A mutator that has overwritten node->left within the barrier's region, in the first step of the

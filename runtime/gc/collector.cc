@@ -467,11 +467,14 @@ void TakeRoots(Cycle& cycle) {
   gc.crew.WithEmptyMarker(
       [](internal::Marker& marker, void* arg) {
         SlotsMissed missed(marker);
+        marker.KeepWords(true);
         VisitAllRoots(
             arg,
             [](uintptr_t address, void* to) { static_cast<internal::Marker*>(to)->Root(address); },
             &marker,
             gc.fault == Fault::kInterruptedMissed ? static_cast<RangeSink&>(missed) : marker);
+        marker.KeepWords(false);
+        while (gc.fault == Fault::kKeptLost && !marker.stack().empty()) (void)marker.stack().Pop();
       },
       &cycle);
   // After the marker: a thread that is not attached may delete a root meanwhile, and what only that

@@ -43,6 +43,7 @@ enum class Fault : uint8_t {
   kShadedNotScanned,   // what the barrier marks is not scanned
   kAllocatesWhite,     // what is allocated meanwhile is not marked
   kInterruptedMissed,  // at the start what an interrupted barrier is to overwrite is not followed
+  kKeptLost,           // nor are the words that the start kept
   // In what comes after a mark (afterlife.h), beside a program or not:
   kWeakNotShaded,     // what a weak pointer gives out is not shaded
   kWeakNotForgotten,  // a weak pointer keeps the address of what is dead

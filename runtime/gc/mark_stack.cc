@@ -19,19 +19,25 @@ MarkStack::~MarkStack() {
 }
 
 void MarkStack::Grow() {
+  // A mark stack is bounded by the objects there are, and the words that a start kept: 16 bytes for
+  // each.
+  if (!TryGrow()) base::Fatal("gc: no memory for the mark stack");
+}
+
+bool MarkStack::TryGrow() {
   Chunk* chunk = spare_;
   if (chunk != nullptr) {
     spare_ = chunk->below;
   } else {
     alloc::MmapPages pages;
     const alloc::Mapping m = pages.Map(ByteCount(kChunkBytes), ByteCount(4096), 0);
-    // A mark stack is bounded by the objects there are: 16 bytes for each.
-    if (m.base == nullptr) base::Fatal("gc: no memory for the mark stack: ", m.error);
+    if (m.base == nullptr) return false;
     chunk = static_cast<Chunk*>(m.base);
   }
   chunk->below = chunk_;
   chunk_ = chunk;
   used_ = 0;
+  return true;
 }
 
 void MarkStack::Shrink() {

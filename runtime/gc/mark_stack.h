@@ -33,6 +33,13 @@ class MarkStack {
       Grow();
     chunk_->entries[used_++] = grey;
   }
+  // False: there is no memory for it.
+  bool TryPush(Grey grey) {
+    if ((chunk_ == nullptr || used_ == kEntries) && !TryGrow()) [[unlikely]]
+      return false;
+    chunk_->entries[used_++] = grey;
+    return true;
+  }
   // Requires: not empty.
   Grey Pop() {
     if (used_ == 0) [[unlikely]]
@@ -57,6 +64,7 @@ class MarkStack {
   static_assert(sizeof(Chunk) == kChunkBytes);
 
   void Grow();
+  bool TryGrow();
   void Shrink();
 
   Chunk* chunk_ = nullptr;  // the topmost

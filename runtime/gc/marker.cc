@@ -35,6 +35,11 @@ constexpr uintptr_t kWordBytes = sizeof(uintptr_t);
   __builtin_prefetch(reinterpret_cast<const char*>(span) + 64);
 }
 
+// A word that was kept waits in a stack as a span does, with a bit that no address has.
+constexpr uintptr_t kKeptBit = uintptr_t{1} << 63;
+// What following one is of a step, in bytes of objects.
+constexpr size_t kKeptBytes = 64;
+
 // The only reader of raw memory. Not more than this is exempt: what is inlined into an exempt
 // function still poisons its locals where gcc has marked their scopes, and nothing clears that.
 PLIMSOLL_NO_SANITIZE inline uintptr_t LoadWord(uintptr_t at) {
@@ -365,8 +370,15 @@ void Marker::DrainAll(size_t budget) {
     }
     if (!stack_.empty() && count < kNext) {
       const Grey grey = stack_.Pop();
-      if (grey.shape == nullptr) [[unlikely]] {  // a span that another gave
-        spans_.Push(reinterpret_cast<Span*>(grey.address));
+      if (grey.shape == nullptr) [[unlikely]] {
+        if constexpr (kWay == Way::kBeside || kWay == Way::kBesideAlone) {
+          if ((grey.address & kKeptBit) != 0) {
+            budget -= std::min(kKeptBytes, budget);
+            Find<kWay>(grey.address & ~kKeptBit);
+            continue;
+          }
+        }
+        spans_.Push(reinterpret_cast<Span*>(grey.address));  // another gave it
         continue;
       }
       __builtin_prefetch(reinterpret_cast<const void*>(grey.address));
@@ -434,19 +446,47 @@ void Marker::TakeAndDrain(bool working) {
   }
 }
 
+void Marker::KeepWords(bool keep) {
+  keeps_ = keep;
+  // What is made meanwhile, for others than mutators, holds nothing that is collected.
+  known_ = alloc::KnownRegions();
+}
+
 void Marker::Root(uintptr_t address) {
+  if (keeps_) {
+    Keep(address);
+    return;
+  }
   if (Strikes(Fault::kMissedRoot)) return;
   InItsWay([=, this]<Way kWay>() { Find<kWay>(address); });
 }
 
+template <Marker::Way kWay>
+void Marker::ScanWords(uintptr_t lo, uintptr_t hi) {
+  for (uintptr_t at = lo; at + kWordBytes <= hi; at += kWordBytes) {
+    if constexpr (kWay == Way::kFaulty) {
+      if (fault_ == Fault::kSecondWord && at % (2 * kWordBytes) != 0) continue;
+    }
+    Find<kWay>(LoadWord(at));
+  }
+}
+
+// Not even the span is looked for: a word is kept where the heap ever had memory near it. Most are
+// none of its addresses at all.
+[[gnu::always_inline]] inline void Marker::Keep(uintptr_t word) {
+  if (!known_.Holds(word)) [[likely]]
+    return;
+  if (alloc::FindRegion(word) == nullptr) return;
+  if (!stack_.TryPush({word | kKeptBit, nullptr})) Find<Way::kBeside>(word);
+}
+
 void Marker::Scan(uintptr_t lo, uintptr_t hi) {
   lo = (lo + kWordBytes - 1) & ~(kWordBytes - 1);
-  InItsWay([=, this]<Way kWay>() {
-    for (uintptr_t at = lo; at + kWordBytes <= hi; at += kWordBytes) {
-      if (fault_ == Fault::kSecondWord && at % (2 * kWordBytes) != 0) continue;
-      Find<kWay>(LoadWord(at));
-    }
-  });
+  if (keeps_) {
+    for (uintptr_t at = lo; at + kWordBytes <= hi; at += kWordBytes) Keep(LoadWord(at));
+    return;
+  }
+  InItsWay([=, this]<Way kWay>() { ScanWords<kWay>(lo, hi); });
 }
 
 void Marker::ScanInterrupted(uintptr_t lo, uintptr_t hi) {
@@ -456,7 +496,12 @@ void Marker::ScanInterrupted(uintptr_t lo, uintptr_t hi) {
   for (uintptr_t at = lo; at + kWordBytes <= hi; at += kWordBytes) {
     const uintptr_t slot = LoadWord(at);
     Object o;
-    if (slot % kWordBytes == 0 && alloc::FindObject(slot, &o)) Find<Way::kBeside>(LoadWord(slot));
+    if (slot % kWordBytes != 0 || !alloc::FindObject(slot, &o)) continue;
+    if (keeps_) {
+      Keep(LoadWord(slot));
+    } else {
+      Find<Way::kBeside>(LoadWord(slot));
+    }
   }
 }
 

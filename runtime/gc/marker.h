@@ -32,6 +32,7 @@
 #include <utility>
 
 #include "plimsoll/alloc/collectable.h"
+#include "plimsoll/alloc/span_map.h"
 #include "plimsoll/runtime/gc/fault.h"
 #include "plimsoll/runtime/gc/mark_pool.h"
 #include "plimsoll/runtime/gc/mark_stack.h"
@@ -60,6 +61,11 @@ class Marker final : public RangeSink, public alloc::TraceSink {
   // TraceSink: follows *word.
   void Visit(const void* const* word) override;
 
+  // Of a crew, in a stopped world: the words that Root and Scan are shown from now on, or until
+  // they are to be followed at once again, are kept in its stack. Who drains it follows them,
+  // beside the program.
+  void KeepWords(bool keep);
+
   // Marks and scans until nothing is grey. With a pool: until nothing is grey here; then the rest
   // is TakeAndDrain's.
   void Drain();
@@ -71,7 +77,7 @@ class Marker final : public RangeSink, public alloc::TraceSink {
   bool HasWork() const { return !stack_.empty() || !spans_.empty(); }
   MarkStack& stack() { return stack_; }
   // Moves what has waited longest to `to`, for another; as much as the half of it, if that is less.
-  // A span is a Grey without a shape.
+  // A span is a Grey without a shape, and so is a word that was kept.
   size_t TakeOldest(Grey* to, size_t most);
   // What it has marked since it was last asked.
   MarkPool::Sum TakeMarked() { return std::exchange(marked_, MarkPool::Sum()); }
@@ -97,6 +103,9 @@ class Marker final : public RangeSink, public alloc::TraceSink {
   void Find(uintptr_t word);
   template <Way kWay>
   void Follow(Found found);
+  template <Way kWay>
+  void ScanWords(uintptr_t lo, uintptr_t hi);
+  void Keep(uintptr_t word);
   template <Way kWay>
   void ScanObject(Grey grey);
   // Scans what is grey in a span, and what becomes grey in it meanwhile, for as much as is left of
@@ -126,6 +135,8 @@ class Marker final : public RangeSink, public alloc::TraceSink {
   MarkPool::Sum marked_;
   MarkPool* pool_ = nullptr;
   Crew* crew_ = nullptr;
+  bool keeps_ = false;
+  alloc::KnownRange known_;  // where a word that is kept may lie
   Fault fault_;
   uint64_t asked_ = 0;
 };

@@ -4,14 +4,14 @@
 // between any two of its instructions. Memory is x86's: each mutator has a store buffer.
 //
 // Three designs. *Snapshot* is what runtime/gc does: a mark starts with the world stopped, and all
-// stacks are scanned then. The barrier looks at the flag first. Where that is down, or the slot
-// holds null, it stores, and the start follows the slots that interrupted mutators were about to
-// store to; where it is up, a no-preempt region looks again, loads what is there, stores, and marks
-// what it loaded. The end stops the world and scans no stack. *Load first* is what runtime/gc did
-// before: load, store, look; the end scans again the stacks of those that a signal stopped. It
-// loses objects where two mutators race on a slot. *Ragged* is what may come after: the hybrid
-// barrier in the order of load first, a start by a flag and a membarrier (no stop), stacks scanned
-// one by one, an end as load first's.
+// stacks are read then; what they hold is marked while the mutators run. The barrier looks at the
+// flag first. Where that is down, or the slot holds null, it stores, and the start follows the
+// slots that interrupted mutators were about to store to; where it is up, a no-preempt region looks
+// again, loads what is there, stores, and marks what it loaded. The end stops the world and scans
+// no stack. *Load first* is what runtime/gc did before: load, store, look; the end scans again the
+// stacks of those that a signal stopped. It loses objects where two mutators race on a slot.
+// *Ragged* is what may come after: the hybrid barrier in the order of load first, a start by a flag
+// and a membarrier (no stop), stacks scanned one by one, an end as load first's.
 //
 // The world: roots A and B; an object O, reachable from A at first, whose field F holds P; an
 // object N in a register of mutator 0, where a program says so; W is allocated by a program. R is a
@@ -117,6 +117,10 @@ struct Design {
   // A start with the world stopped; and whether it scans the stacks.
   bool stopped_start = false;
   bool stacks_at_start = true;
+  // What that start finds it keeps, to be marked one by one while the mutators run; and whether the
+  // end waits for it.
+  bool keeps = false;
+  bool end_awaits_kept = true;
   enum Record { kBoth, kOld, kNew, kNothing } record = kBoth;
   bool allocate_white = false;
   // Weak pointers.
@@ -132,6 +136,7 @@ constexpr Design kSnapshot = {.barrier = Design::kRegion,
                               .rescan = Design::kNone,
                               .hand_off = Design::kUnshaded,
                               .stopped_start = true,
+                              .keeps = true,
                               .record = Design::kOld};
 // And the one before it.
 constexpr Design kLoadFirst = {
@@ -241,6 +246,7 @@ struct State {
   uint8_t phase = kOff;
   uint8_t flag = 0;
   uint8_t todo = 0;
+  uint8_t kept = 0;  // what the start found and nobody has followed
   uint8_t marked = 0;
   uint8_t weak = kNull;   // what the weak pointer holds
   uint8_t judged = 0;     // whether it was, where that is not the end's
@@ -443,6 +449,17 @@ class Search {
       if (o == kO) s.todo |= kTodoF;
     }
   }
+  // Of a stopped start.
+  void Take(State& s, uint8_t objects) const {
+    if (!design_.keeps) {
+      Mark(s, objects);
+      return;
+    }
+    for (uint8_t o = kO; o <= kW; ++o) s.kept |= objects & Bit(o);
+  }
+  bool IsDone(const State& s) const {
+    return s.todo == 0 && (s.kept == 0 || !design_.end_awaits_kept);
+  }
   bool MayStop(const Mutator& m) const {
     return m.in_region == 0 || design_.scan_inside_allocation;
   }
@@ -479,7 +496,7 @@ class Search {
       default:
         return;
     }
-    if (from.todo == 0) {
+    if (IsDone(from)) {
       if (!design_.judged_stopped && from.judged == 0) {
         s.judged = 1;
         s.condemned = static_cast<uint8_t>(Bit(s.weak) & ~s.marked);
@@ -488,6 +505,13 @@ class Search {
       }
       End(from);
       return;
+    }
+    for (uint8_t o = kO; o <= kW; ++o) {
+      if ((from.kept & Bit(o)) == 0) continue;
+      s = from;
+      s.kept &= static_cast<uint8_t>(~Bit(o));
+      Mark(s, Bit(o));
+      Add(s);
     }
     constexpr struct {
       uint8_t todo;
@@ -529,13 +553,13 @@ class Search {
       DrainAll(t, first);
       DrainAll(t, 1 - first);
       for (int i = 0; i < 2; ++i) {
-        if (design_.stacks_at_start) Mark(t, t.m[i].Held());
+        if (design_.stacks_at_start) Take(t, t.m[i].Held());
         // The slot's address is in a register.
         if (design_.follow_slots && At(t, i) == Do::kLookedStore) {
-          Mark(t, Bit(t.mem[code_[i][t.m[i].pc].slot]));
+          Take(t, Bit(t.mem[code_[i][t.m[i].pc].slot]));
         }
       }
-      if (design_.stacks_at_start) Mark(t, Bit(t.mem[kR]));
+      if (design_.stacks_at_start) Take(t, Bit(t.mem[kR]));
       Add(t);
     }
   }
@@ -565,7 +589,7 @@ class Search {
         Mark(s, static_cast<uint8_t>(m.Held() | (i == 1 ? Bit(s.mem[kR]) : 0)));
       }
     }
-    if (s.todo == 0) {
+    if (IsDone(s)) {
       s.phase = kSwept;
       s.flag = 0;
       Judge(s);
@@ -763,6 +787,8 @@ TEST(SnapshotModel, FindsEachPlantedFault) {
   expect_found("snapshot: flip before flush", [](Design& d) { d.flip_before_flush = true; });
   expect_found("snapshot: a stop inside allocation, and inside the region",
                [](Design& d) { d.scan_inside_allocation = true; });
+  expect_found("snapshot: the end does not wait for what the start kept",
+               [](Design& d) { d.end_awaits_kept = false; });
   expect_found("snapshot: stacks scanned after the start",
                [](Design& d) { d.stacks_at_start = false; });
 }

@@ -51,6 +51,7 @@ class FakeWorld final : public World {
     if (!interrupted.empty()) {
       sink.ScanInterrupted(registers, registers + interrupted.size_bytes());
     }
+    if (scanned) scanned();
   }
   bool OnStack(const void* p) override {
     const auto at = reinterpret_cast<uintptr_t>(p);
@@ -65,6 +66,8 @@ class FakeWorld final : public World {
   std::function<void()> beside;
   // What threads that are not stopped do after the Roots were looked at.
   std::function<void()> scanning;
+  // And when the stacks were, too.
+  std::function<void()> scanned;
   // What the program still does while the world is about to stop.
   std::function<void()> stopping;
   // What the registers of an interrupted mutator hold.
