@@ -200,10 +200,13 @@ void Prefetch(uintptr_t lo, uintptr_t hi) {
   for (uintptr_t at = lo; at < hi; at += kLine) __builtin_prefetch(reinterpret_cast<void*>(at));
 }
 
-// Visits goroutines a few places behind those that are met. One that does not run is in no cache,
-// and who waits for its lines one by one waits longer than the rest of the visit takes: so a G's
-// first line is asked for as it is met, and its frames' as that has come. Of one that is parked on
-// its own stack nothing else is touched.
+// Visits goroutines behind those that are met. One that does not run is in no cache, nor is its
+// page in the TLB, and who waits for its lines one by one waits longer than the rest of the visit
+// takes. So they go through in batches: a G's first line is asked for as it is met, its frames when
+// that has come, and it is shown when those have. Of one that is parked on its own stack nothing
+// else is touched. In batches, since a processor sees no further ahead than one visit's
+// instructions: were each met after a visit, the walks through the page tables would come one after
+// the other.
 class Visits {
  public:
   Visits(void (*fn)(const GView&, void*), void* arg, const G* caller)
@@ -212,56 +215,58 @@ class Visits {
   void Meet(const stack::Stack& stack) {
     const G* g = GOfStack(stack);
     __builtin_prefetch(g);
-    if (const Met before = met_.Push({g, stack.lo}); before.g != nullptr) Look(before);
+    met_->each[met_->size++] = {g, stack.lo};
+    if (met_->size == kBatch) Advance();
   }
 
   void Finish() {
-    for (size_t i = 0; i < kMet; ++i) {
-      if (const Met met = met_.Push({}); met.g != nullptr) Look(met);
-    }
-    for (size_t i = 0; i < kSeen; ++i) {
-      if (const Met met = seen_.Push({}); met.g != nullptr) Show(met);
-    }
+    for (int stage = 0; stage < 3; ++stage) Advance();
   }
 
  private:
-  static constexpr size_t kMet = 8;
-  static constexpr size_t kSeen = 4;
+  static constexpr size_t kBatch = 16;
   static constexpr uintptr_t kFrames = 1024;  // bytes asked for: more than a parked one has, mostly
 
   struct Met {
     const G* g = nullptr;
     uintptr_t lo = 0;  // of the stack that it lies on
   };
-
-  // The last N. Push gives back the one before them, null at first.
-  template <size_t N>
-  class Line {
-   public:
-    Met Push(Met met) { return std::exchange(last_[count_++ % N], met); }
-
-   private:
-    Met last_[N] = {};
-    size_t count_ = 0;
+  struct Batch {
+    Met each[kBatch];
+    size_t size = 0;
   };
+
+  // Looks at one and shows another in turn: the instructions of a visit are some while lines come.
+  void Advance() {
+    size_t kept = 0;
+    for (size_t i = 0; i < std::max(come_->size, seen_->size); ++i) {
+      if (i < come_->size && Look(come_->each[i])) come_->each[kept++] = come_->each[i];
+      if (i < seen_->size) Show(seen_->each[i]);
+    }
+    come_->size = kept;
+    seen_->size = 0;
+    Batch* empty = std::exchange(seen_, come_);
+    come_ = std::exchange(met_, empty);
+  }
 
   // Whether it waits on the stack that its G lies on, from `sp` on.
   static bool IsParkedAtHome(Met met, GStatus status, uintptr_t sp) {
     return status == GStatus::kWaiting && sp >= met.lo && sp < reinterpret_cast<uintptr_t>(met.g);
   }
 
-  void Look(Met met) {
+  // Asks for its frames. False: it is not to be shown.
+  bool Look(Met met) {
     const G* g = met.g;
-    if (g == caller_) return;
+    if (g == caller_) return false;
     // acquire: pairs with the release of whoever left the goroutine in this state
     const GStatus status = g->status.load(std::memory_order_acquire);
-    if (status == GStatus::kIdle || status == GStatus::kDead) return;
+    if (status == GStatus::kIdle || status == GStatus::kDead) return false;
     PLIMSOLL_CHECK(status != GStatus::kRunning, "goroutine ", g->id, " runs in a stopped world");
     const auto sp = reinterpret_cast<uintptr_t>(g->sp);
     if (IsParkedAtHome(met, status, sp)) {
       Prefetch(sp, std::min(reinterpret_cast<uintptr_t>(g), sp + kFrames));
     }
-    if (const Met before = seen_.Push(met); before.g != nullptr) Show(before);
+    return true;
   }
 
   // Anew: one that came out of its blocking call meanwhile is runnable now.
@@ -290,8 +295,10 @@ class Visits {
   void (*fn_)(const GView&, void*);
   void* arg_;
   const G* caller_;
-  Line<kMet> met_;
-  Line<kSeen> seen_;
+  Batch batches_[3];
+  Batch* met_ = &batches_[0];
+  Batch* come_ = &batches_[1];
+  Batch* seen_ = &batches_[2];
 };
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <thread>
@@ -210,6 +211,37 @@ TEST(ForEachGTest, AParkedGoroutineIsSeenWithItsFramesAndReason) {
   EXPECT_TRUE(scan.holds);
   Ready(parked.load());
   while (result.load() == 0) Yield();
+}
+
+// Whatever batches they go through in.
+TEST(ForEachGTest, EachOfManyIsShownOnce) {
+  constexpr int kMost = 60;
+  std::vector<uint64_t> ids;
+  std::atomic<int> ended{0};
+  std::atomic<G*> parked[kMost] = {};
+  std::atomic<uint64_t> id{0};
+  for (int i = 0; i < kMost; ++i) {
+    id.store(0);
+    Go([&, i] {
+      id.store(GoroutineId(CurrentG()));
+      Park(
+          WaitReason::kChanReceive,
+          [](G* g, void* arg) {
+            static_cast<std::atomic<G*>*>(arg)->store(g);
+            return true;
+          },
+          &parked[i]);
+      ended.fetch_add(1);
+    });
+    while (parked[i].load() == nullptr) Yield();
+    ids.push_back(id.load());
+    const std::vector<Shown> views = Views();
+    for (uint64_t one : ids) {
+      EXPECT_EQ(std::ranges::count(views, one, &Shown::id), 1) << one << " of " << i + 1;
+    }
+  }
+  for (auto& g : parked) Ready(g.load());
+  while (ended.load() < kMost) Yield();
 }
 
 TEST(ForEachGTest, TheCallerIsShownAboveItsOwnFrames) {
