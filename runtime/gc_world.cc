@@ -179,6 +179,7 @@ class GoWorld final : public gc::World {
   bool Begin(void (*fn)()) override { return TryGo(fn); }
 
   bool GiveWay(bool over) override {
+    if (!over) sched::BeginSlice();
     if (!over || !sched::OthersWait()) return false;
     sched::Yield();
     return true;

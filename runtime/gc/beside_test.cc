@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "plimsoll/alloc/collectable.h"
 #include "plimsoll/runtime/gc/barrier.h"
@@ -30,6 +31,8 @@
 
 namespace plimsoll::gc {
 namespace {
+
+using ::testing::Each;
 
 using internal::Fault;
 
@@ -579,6 +582,39 @@ TEST(BesideTest, UnderAQuotaMarkersTakeAQuarterOfItAndThenWait) {
   EXPECT_EQ(world.waited_ns, waited_then);
   world.quota = std::numeric_limits<double>::infinity();
   world.procs = 1;
+}
+
+// With each step the clock goes on by a millisecond, and by `wait_ms` while others have their
+// turns. The number of steps in each turn but the first, whose marker did not wait, and the last.
+std::vector<int> StepsOfTurns(int64_t wait_ms) {
+  FakeWorld& world = World();
+  Root<Node> root = make<Node>();
+  for (int i = 0; i < 50'000; ++i) root->kids.push_back(make<Node>());
+  std::vector<int> turns = {0};
+  world.give_way = [&](bool over) {
+    world.waited_ns += (over ? wait_ms : 1) * 1'000'000;
+    if (over) {
+      turns.push_back(0);
+    } else {
+      ++turns.back();
+    }
+    return over;
+  };
+  world.procs = 2;
+  world.clock_runs = false;
+  Collect();
+  world.clock_runs = true;
+  world.procs = 1;
+  world.give_way = nullptr;
+  EXPECT_GE(turns.size(), 3u);
+  if (turns.size() < 3) return {};
+  return {turns.begin() + 1, turns.end() - 1};
+}
+
+TEST(BesideTest, AMarkersTurnIsAThirdOfWhatItWaitedForItWithinLimits) {
+  EXPECT_THAT(StepsOfTurns(1), Each(1));
+  EXPECT_THAT(StepsOfTurns(15), Each(5));
+  EXPECT_THAT(StepsOfTurns(300), Each(10));
 }
 
 }  // namespace

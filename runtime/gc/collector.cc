@@ -502,9 +502,12 @@ void MarkUntilOver(World& world, uint64_t number) {
   constexpr int64_t kMostNs = 2'000'000;
   constexpr int64_t kLookAgainNs = 10'000'000;  // others may have ended the mark
   const auto over = [number] { return gc.ended.load(std::memory_order_acquire) >= number; };
-  // Nobody waits for a marker for longer, but for one step.
+  // A turn is a third of what it waited for it, which makes a quarter of a P that many want. Nobody
+  // waits for a marker for longer than the most, and one step.
   constexpr int64_t kTurnNs = 1'000'000;
+  constexpr int64_t kMostTurnNs = 10'000'000;
   int64_t turn_ns = world.NowNanos();
+  int64_t turn_for_ns = kTurnNs;
   while (!over()) {
     if (gc.phase.load(std::memory_order_acquire) != Phase::kMarking) {
       world.AwaitWork();
@@ -521,8 +524,9 @@ void MarkUntilOver(World& world, uint64_t number) {
       turn_ns = world.NowNanos();
       continue;
     }
-    if (world.GiveWay(had_its_share || t0 - turn_ns >= kTurnNs)) {
+    if (world.GiveWay(had_its_share || t0 - turn_ns >= turn_for_ns)) {
       turn_ns = world.NowNanos();
+      turn_for_ns = std::clamp((turn_ns - t0) / 3, kTurnNs, kMostTurnNs);
       continue;
     }
     if (!gc.crew.Step(gc.step_bytes)) {

@@ -85,23 +85,13 @@ void Crew::WithEmptyMarker(void (*f)(Marker& marker, void* arg), void* arg) {
 }
 
 bool Crew::Step(size_t bytes) {
-  Marker* marker;
-  {
-    alloc::SlowPath no_preempt;
-    marker = Take(/*empty=*/false);
-  }
-  if (marker == nullptr) return false;
-  {
-    // With one P nobody else sets mark bits meanwhile: mutators do not run, and Kept leaves notes.
-    alloc::SlowPath no_preempt;
-    if (one_proc_()) {
-      marker->DrainSome(bytes, /*alone=*/true);
-      Return(marker);
-      return true;
-    }
-  }
-  marker->DrainSome(bytes, /*alone=*/false);
+  // Who was stopped within one would hold grey objects until its next turn, and the mark's end
+  // would wait for that.
   alloc::SlowPath no_preempt;
+  Marker* marker = Take(/*empty=*/false);
+  if (marker == nullptr) return false;
+  // With one P nobody else sets mark bits meanwhile: mutators do not run, and Kept leaves notes.
+  marker->DrainSome(bytes, /*alone=*/one_proc_());
   Return(marker);
   return true;
 }

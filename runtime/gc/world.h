@@ -69,8 +69,8 @@ class World {
   // Runs fn on a mutator of its own. False: there is none to be had.
   virtual bool Begin(void (*fn)()) = 0;
 
-  // Called by such a one between two steps of marking: lets others run, if any wait, where the
-  // marking has had its share of the CPUs (`over`). True: somebody may have run.
+  // Called by such a one between two steps of marking: lets others run, if any wait, where its turn
+  // is `over`; else its turn goes on, however long. True: somebody may have run.
   virtual bool GiveWay(bool over) = 0;
 
   // Called by such a one where the kernel gives fewer CPUs than there are Procs, and marking has

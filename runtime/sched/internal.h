@@ -173,11 +173,13 @@ void NoteIfEnds(M* m);
 // The next to run on this P, or null for none. On a parking goroutine's stack, where no timer's
 // function may run since the commit has not, it may be g0.
 G* PickLocal(M* m, P* p);
+// A slice begins. Only for who holds p.
+inline void NextTick(P* p) {
+  p->schedtick.store(p->schedtick.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
 // Every choice of a goroutine is counted.
 inline void CountSwitch(P* p, bool new_slice) {
-  if (new_slice) {
-    p->schedtick.store(p->schedtick.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-  }
+  if (new_slice) NextTick(p);
   p->stat_switches.store(p->stat_switches.load(std::memory_order_relaxed) + 1,
                          std::memory_order_relaxed);
 }

@@ -94,6 +94,9 @@ void Yield();
 // Whether a goroutine, or a timer that is due, waits for this P. A guess: it may have run by now.
 bool OthersWait();
 
+// The caller's slice begins now. For who limits its own turns and is best not stopped within.
+void BeginSlice();
+
 // Whether spinning for a moment, for the `spins`-th time, may serve better than parking: at most
 // four times, where another P is busy, this one has nothing else to run, and the quota allows it
 // (spin_budget.h). A spin is about a microsecond. Counted in Stats::spins where it says yes.

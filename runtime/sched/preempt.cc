@@ -111,6 +111,12 @@ bool OthersWait() {
   return m != nullptr && m->p != nullptr && SomebodyWaits(m->p);
 }
 
+void BeginSlice() {
+  NoPreempt guard;
+  const M* m = CurrentM();
+  if (m != nullptr && m->p != nullptr) NextTick(m->p);
+}
+
 bool SomebodyCanTakeP() {
   base::SpinLockHolder hold(sched.mu);
   return sched.idle_ms != nullptr || !sched.bound.empty();
@@ -166,7 +172,7 @@ HandedOver HandOverPreempted(P* p) {
     }
     preempted = p->preempted_g->id;
     const bool slept = p->preempted_m->waited.word != nullptr;
-    p->schedtick.store(p->schedtick.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    NextTick(p);
     const bool others = !p->queue.Empty() || sched.global.size() > 0 ||
                         p->next_when.load(std::memory_order_relaxed) <=
                             sched.coarse_now_ns.load(std::memory_order_relaxed);

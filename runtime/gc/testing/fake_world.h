@@ -75,9 +75,11 @@ class FakeWorld final : public World {
 
   void Yield() override {}
   bool Begin(void (*)()) override { return false; }  // who begins a mark does it
-  bool GiveWay(bool) override {
+  // Whether others had a turn; where it is set.
+  std::function<bool(bool over)> give_way;
+  bool GiveWay(bool over) override {
     if (beside) beside();
-    return false;
+    return give_way && give_way(over);
   }
   void AwaitWork() override {}
   // Moves the clock on by what it would wait.
@@ -109,7 +111,9 @@ class FakeWorld final : public World {
     return pthread_create(&thread, nullptr, fn, nullptr) == 0 && pthread_detach(thread) == 0;
   }
   uint64_t HeapLimit(uint64_t held) override { return heap_limit; }
+  bool clock_runs = true;
   int64_t NowNanos() override {
+    if (!clock_runs) return waited_ns;
     timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return t.tv_sec * 1'000'000'000 + t.tv_nsec + waited_ns;
