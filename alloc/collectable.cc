@@ -228,9 +228,9 @@ Span* SweepOne(ShapeState& state, size_t* in_use) {
   {
     base::SpinLockHolder hold(state.mu);
     span = state.unswept.Pop();
+    if (span == nullptr) return nullptr;
+    SetPlace(span, kInHand);  // under the lock: FreeCollected() asks whether it is in the queue
   }
-  if (span == nullptr) return nullptr;
-  SetPlace(span, kInHand);
   heap.unswept.fetch_sub(1, std::memory_order_relaxed);
   *in_use = Sweep(span);
   return span;
@@ -615,12 +615,19 @@ bool FreeCollected(const Object& o) {
   {
     base::SpinLockHolder hold(state.mu);
     // acquire: pairs with the release in Sweep().
-    if (span->epoch.load(std::memory_order_acquire) != heap.epoch.load(std::memory_order_relaxed)) {
-      // Whoever sweeps it frees the object, if he has not looked at the word yet.
-      span->word(w).marks.fetch_and(~bit, std::memory_order_relaxed);
+    const bool swept =
+        span->epoch.load(std::memory_order_acquire) == heap.epoch.load(std::memory_order_relaxed);
+    const uint8_t place = span->place.load(std::memory_order_relaxed);
+    if (!swept) {
+      // A sweeper, who may have taken the mark himself.
+      if (place != kInPartial && place != kInFull) return false;
+      // In `unswept`, and whoever takes it out, after us, frees the object.
+      if ((span->word(w).marks.fetch_and(~bit, std::memory_order_relaxed) & bit) == 0) {
+        base::Fatal("gc: ", base::Hex(o.base()), " was freed twice, or nothing reached it");
+      }
       return true;
     }
-    switch (span->place.load(std::memory_order_relaxed)) {
+    switch (place) {
       case kInFull:
         clear();
         state.full.Remove(span);

@@ -435,6 +435,37 @@ TEST_F(CollectableTest, ThreadsAllocateAndSweepAtOnce) {
   }
 }
 
+TEST_F(CollectableTest, OneByOneIsFreedBesideASweeperWhoTakesNoneForFreedTwice) {
+  const ObjectShape* shape = ShapeFor(kPair, 1);
+  for (int cycle = 0; cycle < 40; ++cycle) {
+    std::vector<void*> made;
+    for (int i = 0; i < 20'000; ++i) made.push_back(AllocateCollected(shape, 16));
+    BeginMark();
+    for (void* p : made) {
+      Object o;
+      ASSERT_TRUE(Find(p, &o));
+      ASSERT_TRUE(Mark(o));
+    }
+    EndMark(made.size() * 16);
+    std::thread sweeper([] {
+      while (SweepSome(1)) {
+      }
+    });
+    std::vector<bool> freed;
+    for (void* p : made) {
+      Object o;
+      ASSERT_TRUE(Find(p, &o)) << "its mark keeps it";
+      freed.push_back(FreeCollected(o));
+    }
+    sweeper.join();
+    for (size_t i = 0; i < made.size(); ++i) {
+      Object o;
+      ASSERT_NE(Find(made[i], &o), freed[i]) << i;
+    }
+    Collect({});
+  }
+}
+
 TEST_F(CollectableTest, FreeOfACollectedObjectEndsTheProcess) {
   void* small = AllocateCollected(ShapeFor(kNoscan, 2), 32);
   void* large = AllocateCollected(ShapeFor(kNoscan, 0), 50'000);

@@ -13,6 +13,7 @@ namespace {
 
 using alloc::core;
 
+// By who has core.stepping, as next_collapse_ns.
 constinit alloc::Scavenger scavenger;
 
 // A collapse copies 2 MiB, some 300 us: one a second is far below one percent of a CPU. After a
@@ -94,6 +95,10 @@ void Heap::SetMemoryLimit(ByteCount limit) {
 
 Heap::StepResult Heap::Step(int64_t now_ns) {
   alloc::SlowPath hold;
+  // Pairs with the release below.
+  if (core.stepping.exchange(true, std::memory_order_acquire)) {
+    return {ByteCount(0), /*idle=*/false};
+  }
   const uint64_t taken = core.TakeFromCaches(/*all=*/false);
   core.ReadOrphansMail();
   const alloc::PageStats s = core.pages.Stats();
@@ -107,6 +112,7 @@ Heap::StepResult Heap::Step(int64_t now_ns) {
   }
   const bool over =
       core.pages.limit() != UINT64_MAX && s.in_use + s.idle > core.pages.limit() / 10 * 9;
+  core.stepping.store(false, std::memory_order_release);
   return {ByteCount(released),
           taken == 0 && s.idle - released <= alloc::Scavenger::Keep(s.in_use) && !over};
 }

@@ -70,11 +70,14 @@ class Heap {
   static void SetMemoryLimit(ByteCount limit);
 
   // Does a bounded piece of background work: gives idle memory back, or asks the kernel for a huge
-  // page behind 2 MiB that have been in use for a while. Call it every 100 ms to 1 s, from one
-  // thread at a time, with a clock that does not run backwards.
+  // page behind 2 MiB that have been in use for a while. To be called every 100 ms to 1 s, with a
+  // clock that does not run backwards. Any thread: while one is in it, others return at once.
+  // Who does: plimsoll::Main's runtime, once a second while goroutines run, and malloc's thread
+  // where the heap is the process's malloc. Who calls it besides them takes CLOCK_MONOTONIC, as
+  // they do.
   struct StepResult {
     ByteCount released;
-    bool idle;  // there is nothing to do until memory is freed
+    bool idle;  // there is nothing to do until memory is freed; false: or another is in it
   };
   static StepResult Step(int64_t now_ns);
 

@@ -48,6 +48,10 @@ struct HeapCore {
   // A limit was set by who uses the heap; malloc's thread sets none any more.
   std::atomic<bool> limit_told{false};
 
+  // Somebody is in Heap::Step. Not taken by a fork, which would wait for what goes back; a child
+  // clears it.
+  std::atomic<bool> stepping{false};
+
   // Bytes between samples, in the mean; 0: none are taken. Caches see a change at their next word.
   std::atomic<uint64_t> sample_period{0};
 

@@ -18,6 +18,7 @@
 #include "plimsoll/alloc/base/check.h"
 #include "plimsoll/alloc/base/sanitizer.h"
 #include "plimsoll/alloc/cache_slot.h"
+#include "plimsoll/alloc/heap_ops.h"
 
 namespace plimsoll {
 namespace {
@@ -316,6 +317,36 @@ TEST(HeapTest, StepReturnsASpikeWithinTenSeconds) {
   for (int64_t now = 0; now <= 10'000'000'000; now += 100'000'000) Heap::Step(now);
   const HeapStats s = Heap::Stats();
   EXPECT_LE(s.in_spans.value() + s.idle.value(), s.live.value() * 5 / 4 + MiB(16).value());
+}
+
+TEST(HeapTest, WhoStepsWhileAnotherDoesReturnsAtOnce) {
+  Heap::ReleaseAll();
+  const uint64_t held = Heap::Stats().in_spans.value();
+  Heap::SetMemoryLimit(ByteCount(held) + MiB(20));
+  void* p = Heap::Allocate(MiB(60).value());
+  std::memset(p, 1, MiB(60).value());
+  Heap::Free(p);
+  alloc::core.stepping.store(true);  // as the other has it
+  const uint64_t idle = Heap::Stats().idle.value();
+  const Heap::StepResult second = Heap::Step(1'000'000'000'000);
+  EXPECT_EQ(second.released.value(), 0u);
+  EXPECT_FALSE(second.idle);
+  EXPECT_EQ(Heap::Stats().idle.value(), idle);
+  alloc::core.stepping.store(false);
+  EXPECT_GT(Heap::Step(1'000'000'000'000).released.value(), MiB(20).value());
+  Heap::SetMemoryLimit(ByteCount(UINT64_MAX));
+}
+
+// The runtime's and a program's own; TSan looks.
+TEST(HeapTest, ThreadsStepAtOnce) {
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 3; ++t) {
+    threads.emplace_back([] {
+      for (int64_t i = 0; i < 20'000; ++i) Heap::Step(1'100'000'000'000 + i * 1'000'000);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_FALSE(alloc::core.stepping.load());
 }
 
 // Threads allocate, hand over what they got, and do nothing more until the test ends.

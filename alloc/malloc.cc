@@ -284,6 +284,7 @@ void AfterForkInChild() {
   // Other threads are gone, and their caches with them: what those hold stays in use. The locks are
   // the forking thread's own.
   UnlockAllAfterFork();
+  core.stepping.store(false, std::memory_order_relaxed);
   background.store(kNoThread, std::memory_order_relaxed);
 }
 

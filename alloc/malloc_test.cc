@@ -26,6 +26,7 @@
 
 #include "plimsoll/alloc/cache_slot.h"
 #include "plimsoll/alloc/heap.h"
+#include "plimsoll/alloc/heap_ops.h"
 
 extern "C" void free_sized(void* p, size_t size) __attribute__((weak));
 extern "C" void free_aligned_sized(void* p, size_t alignment, size_t size) __attribute__((weak));
@@ -314,6 +315,17 @@ TEST_F(MallocTest, ForkedChildrenOfABusyProgramAllocateAndFree) {
   stop = true;
   for (std::thread& thread : busy) thread.join();
   free(inherited);
+}
+
+TEST_F(MallocTest, AChildThatIsForkedWhileAThreadStepsCanStep) {
+  while (alloc::core.stepping.exchange(true)) std::this_thread::yield();
+  const pid_t child = fork();
+  if (child == 0) _exit(alloc::core.stepping.load() ? 3 : 0);
+  alloc::core.stepping.store(false);
+  ASSERT_GT(child, 0);
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
 }
 
 // Threads that leave memory idle at their end, and more stacks than glibc keeps: it unmaps them

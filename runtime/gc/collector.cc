@@ -478,7 +478,7 @@ void TakeRoots(Cycle& cycle) {
       },
       &cycle);
   // After the marker: a thread that is not attached may delete a root meanwhile, and what only that
-  // one kept is garbage if the marker came later. One that it makes is shaded by Kept().
+  // one kept is garbage if the marker came later. Of one that it makes Kept() leaves a note.
   if (gc.checkmark) internal::TakeSnapshot(&VisitAllRoots, &cycle);
 }
 

@@ -159,6 +159,34 @@ TEST_F(ContainersTest, IndexesBeyondTheEndPanicWithGosText) {
             "runtime error: slice bounds out of range [:5] with length 3");
 }
 
+TEST_F(ContainersTest, AnIndexOutOfRangeTellsTheCallersLine) {
+  slice<int> s = {1, 2, 3};
+  vector<int> v = {1, 2, 3};
+  const vector<int>& constant = v;
+  const auto where_of = [](auto f) {
+    try {
+      f();
+    } catch (const Panic& panic) {
+      return panic.where();
+    }
+    return std::source_location();
+  };
+  const unsigned line = __LINE__ + 1;
+  std::vector<std::source_location> wheres = {where_of([&] { (void)s[3]; }),
+                                              where_of([&] { (void)s.at(3); })};
+  EXPECT_EQ(wheres[0].line(), line);
+  EXPECT_EQ(wheres[1].line(), line + 1);
+  if (internal::kProbe) {
+    wheres.push_back(where_of([&] { (void)v[3]; }));
+    wheres.push_back(where_of([&] { (void)constant[-1]; }));
+    EXPECT_EQ(wheres[2].line(), line + 5);
+    EXPECT_EQ(wheres[3].line(), line + 6);
+  }
+  for (const std::source_location& where : wheres) {
+    EXPECT_NE(std::string_view(where.file_name()).find("containers_test"), std::string_view::npos);
+  }
+}
+
 TEST_F(ContainersTest, StringsShareTheirBytes) {
   struct Holder {
     string s;

@@ -186,6 +186,29 @@ TEST_F(FreeNowTest, MisuseEndsTheProcess) {
          (void)free_now(p);
        },
        "which is no object of the collected heap, or was freed"},
+      {"twice, of a span that is to be swept",
+       [] {
+         std::vector<Root<Node>> keep;
+         for (int i = 0; i < 500; ++i) keep.emplace_back(make<Node>());
+         Node* n = keep[200];
+         FakeWorld::Get().sweep_at_once = false;
+         Collect();
+         keep[200] = nullptr;
+         if (!free_now(n)) return;
+         (void)free_now(n);
+       },
+       "was freed twice, or nothing reached it"},
+      {"twice, large, of a span that is to be swept",
+       [] {
+         Root<char> keep = make_noscan<char>(1 << 20);
+         char* p = keep;
+         FakeWorld::Get().sweep_at_once = false;
+         Collect();
+         keep = nullptr;
+         if (!free_now(p)) return;
+         (void)free_now(p);
+       },
+       "was freed twice, or nothing reached it"},
       {"within", [] { (void)free_now(&make<Node>()->left); }, "which is within the object at 0x"},
       {"a Root's",
        [] {

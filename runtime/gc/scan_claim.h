@@ -43,8 +43,8 @@ inline void TakeOut(std::atomic<uint32_t>& waiting) {
 // Objects that are the caller's to scan; 0: none is grey in this word just now.
 inline uint64_t ClaimGrey(const std::atomic<uint64_t>& marks, std::atomic<uint64_t>& scanned) {
   // seq_cst: (1), also beside GiveBack(). `marks` before `scanned`: (3), by its acquire.
-  const uint64_t grey =
-      marks.load(std::memory_order_seq_cst) & ~scanned.load(std::memory_order_seq_cst);
+  const uint64_t marked = marks.load(std::memory_order_seq_cst);
+  const uint64_t grey = marked & ~scanned.load(std::memory_order_seq_cst);
   if (grey == 0) return 0;
   return grey & ~scanned.fetch_or(grey, std::memory_order_relaxed);
 }

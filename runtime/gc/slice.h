@@ -56,7 +56,7 @@ class slice {
       internal::ThrowIndex(i, len_, where);
     return data_.get()[i];
   }
-  T& operator[](size_t i) const { return at(i); }
+  T& operator[](internal::PlacedIndex i) const { return at(i.value, i.where); }
 
   // s[from:to]; to may go up to the capacity.
   slice sub(size_t from, size_t to, Where where = Where::current()) const {

@@ -34,6 +34,15 @@ namespace internal {
 // "runtime error: index out of range [5] with length 3"
 [[noreturn]] void ThrowIndex(size_t index, size_t length, std::source_location where);
 
+// An index, with the place of its use: operator[] has no parameter for it before C++23.
+struct PlacedIndex {
+  PlacedIndex(size_t i,  // NOLINT: an index, as it is
+              std::source_location at = std::source_location::current())
+      : value(i), where(at) {}
+  size_t value;
+  std::source_location where;
+};
+
 // Makes an element hold nothing: each word by a store of its own, told to a mark that runs as an
 // assignment to a Ptr is.
 template <typename T>
@@ -95,13 +104,13 @@ class vector {
   const T* begin() const { return data(); }
   const T* end() const { return data() + size_; }
 
-  T& operator[](size_t i) {
-    if constexpr (internal::kProbe) Check(i, Where::current());
-    return data()[i];
+  T& operator[](internal::PlacedIndex i) {
+    if constexpr (internal::kProbe) Check(i.value, i.where);
+    return data()[i.value];
   }
-  const T& operator[](size_t i) const {
-    if constexpr (internal::kProbe) Check(i, Where::current());
-    return data()[i];
+  const T& operator[](internal::PlacedIndex i) const {
+    if constexpr (internal::kProbe) Check(i.value, i.where);
+    return data()[i.value];
   }
   T& at(size_t i, Where where = Where::current()) {
     Check(i, where);
