@@ -48,6 +48,10 @@ std::string CgroupLineOf(const Limits& limits) {
                 side("memory", limits.memory.version, limits.memory.dir));
 }
 
+std::string Ignored(const Diagnostic& diagnostic) {
+  return Concat("ignored [", diagnostic.code, "] ", diagnostic.text);
+}
+
 }  // namespace
 
 std::vector<std::string> Report(const Limits& limits) {
@@ -89,8 +93,14 @@ std::vector<std::string> Report(const Limits& limits) {
     lines.push_back(
         Concat("cpuset ", limits.cpuset.cpus->value, " ", Where(limits, *limits.cpuset.cpus)));
   }
+  for (const Diagnostic& diagnostic : limits.diagnostics) lines.push_back(Ignored(diagnostic));
+  return lines;
+}
+
+std::vector<std::string> ReportEnvironment(const Limits& limits) {
+  std::vector<std::string> lines;
   for (const Diagnostic& diagnostic : limits.diagnostics) {
-    lines.push_back(Concat("ignored [", diagnostic.code, "] ", diagnostic.text));
+    if (diagnostic.code == "environment") lines.push_back(Ignored(diagnostic));
   }
   return lines;
 }

@@ -18,6 +18,9 @@ namespace plimsoll::container {
 // One line each, without a newline at its end, fit for a log.
 std::vector<std::string> Report(const Limits& limits);
 
+// Of these lines those about what in the environment was not understood.
+std::vector<std::string> ReportEnvironment(const Limits& limits);
+
 // The levels as an indented tree, own directory innermost, the tightest of each kind marked "*".
 std::vector<std::string> ReportTree(const Limits& limits);
 

@@ -307,7 +307,9 @@ void TakeCgroup(MemoryReport& report) {
   // Not libcgroup's way: this may be a goroutine's stack.
   const container::Limits limits = container::Detect({.use_libcgroup = false});
   report.cgroup = container::ReadMemoryUsage(limits.memory);
-  report.cgroup_limit = limits.mem_limit.value;
+  if (const auto tightest = limits.memory.Tightest()) report.cgroup_limit = tightest->value;
+  report.process_limit = limits.mem_limit.value;
+  report.process_limit_source = limits.mem_limit.source;
 }
 
 double Percent(int64_t part, uint64_t whole) {
@@ -393,6 +395,12 @@ std::string MemoryReport::Text() const {
   };
   bound("goal: the next cycle begins before it", collector.goal_bytes);
   bound("limit for the heap", collector.limit_bytes);
+  bound(process_limit_source == container::Source::kEnvironment
+            ? "limit for the process, by GOMEMLIMIT"
+        : process_limit_source == container::Source::kCgroup
+            ? "limit for the process, by the cgroup"
+            : "limit for the process",
+        process_limit.value_or(UINT64_MAX));
   fact("external_bytes", collector.external_bytes);
   fact("cycles", collector.cycles);
 
@@ -451,6 +459,9 @@ std::string MemoryReport::Json() const {
   json.Key("external_bytes").Unsigned(collector.external_bytes);
   json.Key("cycles").Unsigned(collector.cycles);
   json.EndObject();
+  json.Key("process_limit_bytes");
+  process_limit.has_value() ? json.Unsigned(*process_limit) : json.Null();
+  json.Key("process_limit_source").String(container::ToString(process_limit_source));
   json.Key("malloc_told_bytes").Unsigned(malloc_told);
   json.Key("page_tables_bytes").Unsigned(page_tables);
   json.Key("swapped_bytes").Unsigned(swapped);

@@ -25,6 +25,7 @@
 #include <string_view>
 #include <vector>
 
+#include "plimsoll/container/limits.h"
 #include "plimsoll/container/memory_usage.h"
 #include "plimsoll/runtime/gc/collector.h"
 
@@ -83,6 +84,9 @@ struct MemoryReport {
   gc::Stats collector;
   std::optional<container::MemoryUsage> cgroup;
   std::optional<uint64_t> cgroup_limit;
+  // What the runtime keeps to, and who says so: GOMEMLIMIT, else the cgroup.
+  std::optional<uint64_t> process_limit;
+  container::Source process_limit_source = container::Source::kNone;
 
   const MemoryLine& of(MemoryKind kind) const { return lines[static_cast<int>(kind)]; }
   // All lines but kUnaccounted.

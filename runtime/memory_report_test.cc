@@ -132,6 +132,22 @@ TEST_F(MemoryReportTest, TheLinesAddUpToRssAndEachIsWhatWasDone) {
   EXPECT_LE(Of(after, MemoryKind::kStacksLive), Of(report, MemoryKind::kStacksLive) - stacks / 2);
 }
 
+TEST_F(MemoryReportTest, TheLimitOfTheCgroupIsNotTheOneThatTheEnvironmentSets) {
+  unsetenv("GOMEMLIMIT");
+  const MemoryReport plain = TakeMemoryReport();
+  EXPECT_EQ(plain.process_limit, plain.cgroup_limit);
+  setenv("GOMEMLIMIT", "12345678", 1);
+  const MemoryReport report = TakeMemoryReport();
+  unsetenv("GOMEMLIMIT");
+  EXPECT_EQ(report.cgroup_limit, plain.cgroup_limit);
+  EXPECT_EQ(report.process_limit, 12345678u);
+  EXPECT_NE(report.Text().find("12345678  limit for the process, by GOMEMLIMIT\n"),
+            std::string::npos);
+  EXPECT_EQ(report.Text().find("limit 12345678"), std::string::npos);
+  EXPECT_NE(report.Json().find("\"process_limit_source\": \"environment\""), std::string::npos)
+      << report.Json();
+}
+
 TEST_F(MemoryReportTest, JsonHasEachLine) {
   const std::string json = TakeMemoryReport().Json();
   for (int k = 0; k < kMemoryKinds; ++k) {

@@ -219,12 +219,13 @@ void FollowThrottling(const container::Limits& limits, bool changed) {
 }
 
 void FollowLimits() {
+  const std::optional<uint64_t> memory_before = watcher->limits().mem_limit.value;
   // Reads files of cgroups.
   const bool changed = BlockingCall([] { return watcher->Poll(); });
   const container::Limits& limits = watcher->limits();
   FollowThrottling(limits, changed);
   if (!changed) return;
-  told_of_memory = false;
+  if (limits.mem_limit.value != memory_before) told_of_memory = false;
   FollowMemoryLimit(limits);
   FollowCpuQuota(limits);
   // The quota counts whoever says what P is.
@@ -265,8 +266,10 @@ void RunMain(int, char**, const EntryOps& entry, void* closure, const int* exit_
   start_limits = new container::Limits(watcher->limits());
   const container::Limits& limits = *start_limits;
   const bool report = ReportWanted();
-  if (report) {
-    for (const std::string& line : container::Report(limits)) base::RawLog("plimsoll: ", line);
+  // What the environment holds and nobody understands is told whoever reads it, as of GOGC.
+  for (const std::string& line :
+       report ? container::Report(limits) : container::ReportEnvironment(limits)) {
+    base::RawLog("plimsoll: ", line);
   }
 
   ProcessMallocOptions malloc_options{.cpus = Cpus(limits)};

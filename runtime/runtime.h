@@ -12,7 +12,8 @@
 //            up and at least 2, at most the CPUs of the affinity mask; it follows a resize of the
 //            container within seconds, unless GoMaxProcs(n) or the environment set it.
 // Report:    one line a fact on stderr, "plimsoll: …", at start: what was found, where, and what
-//            was ignored and why. PLIMSOLL_LOG=off silences it; text is the default.
+//            was ignored and why. PLIMSOLL_LOG=off silences it, but for what in the
+//            environment was not understood; text is the default.
 // Stack:     the main goroutine's is 8 MiB.
 // Exit:      when `fn` returns, the process exits with what it returned, through exit(3): exit
 //            handlers run, for a second at most; goroutines that still run are not unwound. An

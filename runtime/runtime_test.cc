@@ -2,18 +2,26 @@
 
 #include "plimsoll/runtime/runtime.h"
 
+#include <sched.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <stdexcept>
 #include <string>
 
+#include "absl/time/time.h"
 #include "gtest/gtest.h"
+#include "plimsoll/runtime/gc/collector.h"
+#include "plimsoll/runtime/gc/make.h"
+#include "plimsoll/runtime/gc/root.h"
 #include "plimsoll/runtime/go.h"
+#include "plimsoll/runtime/time/sleep.h"
 
 namespace plimsoll {
 namespace {
@@ -103,6 +111,72 @@ TEST_F(MainDeathTest, ReportsNonsenseInTheEnvironmentAndGoesOn) {
   setenv("GOMAXPROCS", "abc", 1);
   EXPECT_EXIT(RunMain([] { return GoMaxProcs() == StartLimits().procs.value ? 0 : 1; }),
               testing::ExitedWithCode(0), "plimsoll: .*GOMAXPROCS.*abc");
+}
+
+TEST_F(MainDeathTest, TellsWhatItDoesNotUnderstandInTheEnvironmentAlsoWhenSilent) {
+  setenv("PLIMSOLL_LOG", "off", 1);
+  const struct {
+    const char *name, *said;
+  } kCases[] = {
+      {"GOMEMLIMIT", "plimsoll: ignored \\[environment\\] GOMEMLIMIT: \"40Mb\" [^\n]*\n$"},
+      {"GOMAXPROCS", "^plimsoll: ignored \\[environment\\] GOMAXPROCS: \"40Mb\" [^\n]*\n$"},
+      {"GOGC", "^plimsoll: GOGC=\"40Mb\" is neither [^\n]*\n$"},
+  };
+  for (const auto& c : kCases) {
+    setenv(c.name, "40Mb", 1);
+    EXPECT_EXIT(RunMain([] { return 0; }), testing::ExitedWithCode(0), c.said) << c.name;
+    unsetenv(c.name);
+  }
+}
+
+// Of all threads: the runtime looks from any of them.
+void SetAffinity(const cpu_set_t& cpus) {
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    sched_setaffinity(std::stoi(task.path().filename()), sizeof cpus, &cpus);
+  }
+}
+
+// How often the process has said on stderr that what is live does not fit into its limit, after P
+// went from all CPUs to one and back.
+int TellsOfMemory() {
+  std::FILE* said = tmpfile();
+  dup2(fileno(said), STDERR_FILENO);
+  const auto told = [said] {
+    std::string text(1 << 16, '\0');
+    text.resize(static_cast<size_t>(
+        std::max<ssize_t>(0, pread(fileno(said), text.data(), text.size(), 0))));
+    int n = 0;
+    for (size_t at = 0; (at = text.find("MiB live", at)) != std::string::npos; ++at) ++n;
+    return n;
+  };
+  const gc::Root<char> live = gc::make_noscan<char>(16 << 20);
+  gc::Collect();
+  while (told() == 0) Sleep(absl::Milliseconds(10));
+  cpu_set_t all, one;
+  sched_getaffinity(0, sizeof all, &all);
+  CPU_ZERO(&one);
+  for (int cpu = 0; CPU_COUNT(&one) == 0; ++cpu) {
+    if (CPU_ISSET(cpu, &all)) CPU_SET(cpu, &one);
+  }
+  while (GoMaxProcs() != 1) {
+    SetAffinity(one);
+    Sleep(absl::Milliseconds(10));
+  }
+  // When P is seen to be more again the second in which it became one is over.
+  while (GoMaxProcs() == 1) {
+    SetAffinity(all);
+    Sleep(absl::Milliseconds(10));
+  }
+  return told();
+}
+
+TEST_F(MainDeathTest, AMemoryLimitThatIsTooSmallIsToldOnceWhateverElseChanges) {
+  cpu_set_t cpus;
+  ASSERT_EQ(sched_getaffinity(0, sizeof cpus, &cpus), 0);
+  if (CPU_COUNT(&cpus) < 2) GTEST_SKIP() << "P can only be one here";
+  setenv("GOMEMLIMIT", "8MiB", 1);
+  EXPECT_EXIT(RunMain([] { return TellsOfMemory(); }), testing::ExitedWithCode(1), "");
+  unsetenv("GOMEMLIMIT");
 }
 
 TEST_F(MainDeathTest, UsesThePollerThatItIsAskedForAndSaysSo) {
