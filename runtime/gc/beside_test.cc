@@ -491,6 +491,24 @@ TEST(BesideTest, WhatAVariantGivesUpIsMarked) {
   }
 }
 
+// As one of any other kind is. What it leads to is found in each.
+TEST(BesideTest, ALargeTracedArrayIsScannedInPieces) {
+  World();
+  constexpr size_t kPieces = 64;
+  constexpr size_t kArray = kPieces * internal::kPieceBytes / sizeof(Stack);
+  Root<Stack> array = make_array<Stack>(kArray);
+  for (size_t i = 0; i < kArray; i += kArray / kPieces) {
+    array.get()[i].slots[0] = make<Node>();
+    array.get()[i].used = 1;
+  }
+  uint64_t steps = 0;
+  World().beside = [&] { ++steps; };
+  Collect();
+  World().beside = nullptr;
+  EXPECT_GE(steps, kPieces);
+  EXPECT_GT(GetStats().live_objects, kPieces);
+}
+
 TEST(BesideTest, AnEndThatFindsMuchMoreStartsTheWorldAgain) {
   World();
   const Chain chain(20'000);

@@ -197,7 +197,13 @@ template <Marker::Way kWay>
     const uintptr_t bytes = grey.shape->layout.element_words * kWordBytes;
     const uintptr_t end = EndOf(grey);
     if constexpr (kWay == Way::kBeside || kWay == Way::kBesideAlone) {
-      for (uintptr_t at = grey.address; at + kWordBytes <= end; at += kWordBytes) {
+      // A large one in pieces too, since every word of it is followed: a step ends between.
+      uintptr_t piece = end;
+      if (grey.shape->size_class == 0 && end - grey.address > kPieceBytes) {
+        piece = grey.address + kPieceBytes;
+        stack_.Push({piece, grey.shape});
+      }
+      for (uintptr_t at = grey.address; at + kWordBytes <= piece; at += kWordBytes) {
         Find<kWay>(LoadWord(at));
       }
       return;
