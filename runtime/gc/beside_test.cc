@@ -20,6 +20,7 @@
 #include "plimsoll/runtime/gc/fault.h"
 #include "plimsoll/runtime/gc/hash_map.h"
 #include "plimsoll/runtime/gc/make.h"
+#include "plimsoll/runtime/gc/marker.h"
 #include "plimsoll/runtime/gc/ptr.h"
 #include "plimsoll/runtime/gc/root.h"
 #include "plimsoll/runtime/gc/string.h"
@@ -364,17 +365,23 @@ class WideStack {
   std::vector<uintptr_t> words_;
 };
 
+// How many words of the stack lead to what is marked.
+uint64_t MarkedOnStack() {
+  uint64_t marked = 0;
+  for (uintptr_t word : World().stack) {
+    alloc::Object o;
+    marked += !alloc::FindObject(word, &o) || alloc::IsMarked(o);
+  }
+  return marked;
+}
+
 // When the start is over nothing of it is marked.
 TEST(BesideTest, WhatAStackHoldsIsFollowedBesideTheProgram) {
   const WideStack stack(WideStack::kObjects / 3);
   uint64_t steps = 0;
   uint64_t marked_by_start = 0;
   World().beside = [&] {
-    if (steps++ > 0) return;
-    for (uintptr_t word : World().stack) {
-      alloc::Object o;
-      marked_by_start += !alloc::FindObject(word, &o) || alloc::IsMarked(o);
-    }
+    if (steps++ == 0) marked_by_start = MarkedOnStack();
   };
   Collect();
   EXPECT_EQ(marked_by_start, 0u);
@@ -394,12 +401,29 @@ TEST(BesideTest, WhatAStackHeldAtTheStartIsKeptThoughItIsTakenOff) {
   EXPECT_EQ(GetStats().live_objects, 0u);
 }
 
+// What a start takes memory for has a bound.
+TEST(BesideTest, OfAVeryLargeStackTheRestIsFollowedAtOnce) {
+  constexpr size_t kBeyond = 300;
+  const WideStack stack(internal::Marker::kMostKept + kBeyond);
+  uint64_t steps = 0;
+  uint64_t nodes = 0;
+  World().beside = [&] {
+    if (steps++ > 0) return;
+    // Of 1,000 nodes, in turns: those that the words beyond lead to are marked wherever they stand.
+    nodes = MarkedOnStack() / (World().stack.size() / 1000);
+  };
+  Collect();
+  EXPECT_GE(nodes, kBeyond);
+  EXPECT_LT(nodes, kBeyond + 10);  // and few Roots there are
+  EXPECT_EQ(GetStats().live_objects, WideStack::kObjects);
+}
+
 TEST(BesideTest, WithoutMemoryForItsWordsAStackIsFollowedAtOnce) {
   {
     const WideStack few(1000);
     Collect();  // what marking needs but for the words is there
   }
-  const WideStack stack(500'000);
+  const WideStack stack(200'000);
   rlimit limit;
   ASSERT_EQ(getrlimit(RLIMIT_AS, &limit), 0);
   const rlimit none{1, limit.rlim_max};

@@ -454,6 +454,7 @@ void Marker::TakeAndDrain(bool working) {
 
 void Marker::KeepWords(bool keep) {
   keeps_ = keep;
+  kept_ = 0;
   // What is made meanwhile, for others than mutators, holds nothing that is collected.
   known_ = alloc::KnownRegions();
 }
@@ -483,7 +484,11 @@ void Marker::ScanWords(uintptr_t lo, uintptr_t hi) {
   if (!known_.Holds(word)) [[likely]]
     return;
   if (alloc::FindRegion(word) == nullptr) return;
-  if (!stack_.TryPush({word | kKeptBit, nullptr})) Find<Way::kBeside>(word);
+  if (kept_ < kMostKept && stack_.TryPush({word | kKeptBit, nullptr})) {
+    ++kept_;
+  } else {
+    Find<Way::kBeside>(word);
+  }
 }
 
 void Marker::Scan(uintptr_t lo, uintptr_t hi) {

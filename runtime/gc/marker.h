@@ -63,7 +63,8 @@ class Marker final : public RangeSink, public alloc::TraceSink {
 
   // Of a crew, in a stopped world: the words that Root and Scan are shown from now on, or until
   // they are to be followed at once again, are kept in its stack. Who drains it follows them,
-  // beside the program.
+  // beside the program. Beyond kMostKept they are followed at once: it is memory that a stop takes.
+  static constexpr uint32_t kMostKept = 256 << 10;
   void KeepWords(bool keep);
 
   // Marks and scans until nothing is grey. With a pool: until nothing is grey here; then the rest
@@ -136,6 +137,7 @@ class Marker final : public RangeSink, public alloc::TraceSink {
   MarkPool* pool_ = nullptr;
   Crew* crew_ = nullptr;
   bool keeps_ = false;
+  uint32_t kept_ = 0;        // words since KeepWords(true)
   alloc::KnownRange known_;  // where a word that is kept may lie
   Fault fault_;
   uint64_t asked_ = 0;
