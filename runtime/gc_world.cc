@@ -111,7 +111,7 @@ class GoWorld final : public gc::World {
   void Start() override { sched::StartTheWorld(); }
 
   void Note(gc::Stage stage, uint64_t cycle) override {
-    // Markers have turns of a millisecond, and with these slices a quarter of a busy P.
+    // A marker's turn is a third of what it waited for it; these make neither long.
     if (stage != gc::Stage::kEnded) sched::ShortSlices(stage == gc::Stage::kBegun);
     sched::TraceGc(stage == gc::Stage::kBegun    ? sched::TraceKind::kGcBegin
                    : stage == gc::Stage::kMarked ? sched::TraceKind::kGcMarked

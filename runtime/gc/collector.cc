@@ -596,7 +596,7 @@ void BeginBeside(bool forced) {
 
 // In the stopped world of an end: true when everything is marked.
 bool MarkTheRest(size_t budget) {
-  // (5): who is stopped within a step holds grey objects.
+  // (5): who is within a step holds grey objects.
   if (gc.crew.Busy()) return false;
   internal::CloseBarrier();
   for (; budget > 0; budget -= std::min(budget, gc.step_bytes)) {
@@ -708,9 +708,9 @@ void Assist(size_t object_bytes) {
       std::max(mark.goal > mark.heap_bytes ? mark.goal - mark.heap_bytes : 0, uint64_t{256} << 10);
   // What a step takes depends on what hangs by what it scans.
   constexpr int64_t kMarkPerPieceNs = 300'000;
-  // A step that took longer was stopped within, while others had their turns: of those it is not
-  // told.
-  constexpr int64_t kStoppedWithinNs = 1'000'000;
+  // In one that took longer the caller was stopped, at its end, while others had their turns: of
+  // those it is not told.
+  constexpr int64_t kStoppedNs = 1'000'000;
   constexpr int64_t kUsualStepNs = 100'000;
   int64_t marked_ns = 0;
   int64_t waited_ns = 0;
@@ -735,8 +735,7 @@ void Assist(size_t object_bytes) {
       ++steps;
       const int64_t took = world.NowNanos() - began;
       marked_ns += took;
-      gc.assist_ns.fetch_add(took < kStoppedWithinNs ? took : kUsualStepNs,
-                             std::memory_order_relaxed);
+      gc.assist_ns.fetch_add(took < kStoppedNs ? took : kUsualStepNs, std::memory_order_relaxed);
       continue;
     }
     if (TryEndMark() || !far_beyond ||

@@ -10,7 +10,7 @@
 //   in use              yes                   the goroutine that took it
 //
 // Nobody keeps a marker from one step to the next: a goroutine that waits or is gone holds no work.
-// One that is stopped within a step does, and Done is false as long.
+// A step is a no-preempt region: nobody is stopped within one.
 //
 // Threads:  Step and Done from any goroutine; the rest with the world stopped.
 // Memory:   mapped; no malloc.
@@ -40,10 +40,11 @@ class Crew {
   // Calls f with a marker for it to find grey objects with.
   void WithEmptyMarker(void (*f)(Marker& marker, void* arg), void* arg);
 
-  // Marks and scans about `bytes`. False: there was nothing to do for the caller just now.
+  // Marks and scans about `bytes`, without being preempted: a stop of the world waits for it.
+  // False: there was nothing to do for the caller just now.
   bool Step(size_t bytes);
 
-  // Whether somebody is within a step, or stopped within one.
+  // Whether somebody is within a step.
   bool Busy();
 
   // Whether nothing is grey and nobody is marking. What mutators shade may change that at once.

@@ -93,9 +93,9 @@ class World {
   // world is. False: there is none to be had. Called while the world runs.
   virtual bool StartHelper(void* (*fn)(void*)) = 0;
 
-  // How many bytes the heap should keep to now; UINT64_MAX: there is no limit. Asked once a cycle
-  // and in LimitChanged(), while the world runs; `held` is what the heap holds, in spans and idle
-  // pages.
+  // How many bytes the heap should keep to now; UINT64_MAX: there is no limit. Asked once a cycle,
+  // in LimitChanged() and in MeasureLimit(), while the world runs; `held` is what the heap holds,
+  // in spans and idle pages.
   virtual uint64_t HeapLimit(uint64_t held) = 0;
 
   virtual int64_t NowNanos() = 0;

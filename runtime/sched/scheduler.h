@@ -90,7 +90,7 @@ Stats GetStats();
 bool StartOwnThread(void* (*fn)(void*));
 
 // While it is on, a goroutine that others wait for keeps its P for 3 ms at a stretch, not for 10:
-// for work that takes its share of the Ps in turns of a millisecond. Any thread.
+// for work that takes its share of the Ps in turns as short. Any thread.
 void ShortSlices(bool on);
 
 // Called on a thread that will run goroutines no more (it is detached, or its locked goroutine has
