@@ -280,7 +280,8 @@ TEST_F(CollectableTest, WhereMemoryIsTightChurnEmptiesTheEmptiestSpans) {
   while (SweepSome(1)) {
   }
   SetTight(false);
-  EXPECT_LE(GetCollectedStats().span_bytes - before, bytes * 112 / 100);
+  // 1.05 to 1.14 times by 80 seeds; 1.27 to 1.31 where a refill takes any span that is not full.
+  EXPECT_LE(GetCollectedStats().span_bytes - before, bytes * 120 / 100);
 }
 
 TEST_F(CollectableTest, LargeObjectsLiveAndDieAsSmallOnesDo) {
