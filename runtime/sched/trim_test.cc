@@ -230,10 +230,11 @@ TEST_F(TrimTest, WhoDidNotParkForLongIsOnAThreadOrWasNeverDeepIsLeftAlone) {
   });
   spawn(&running, [&] {
     Deep(120);
+    ready.fetch_add(1);
     while (call) Yield();
   });
   gate.Await(3);
-  while (ready == 0) Yield();
+  while (ready < 2) Yield();
   const stack::Stack* all[] = {&shallow, &locked, &sticky, &calling, &running};
   uintptr_t depth[5];
   for (int i = 0; i < 5; ++i) depth[i] = DepthOf(*all[i]);
