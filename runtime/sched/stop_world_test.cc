@@ -186,19 +186,19 @@ TEST(ForEachGTest, TheFramesOfAGoroutineInABlockingCallHoldWhatItsRegistersHeld)
   close(gate[1]);
 }
 
+// Tells, in the std::atomic<G*> at `arg`, that it has parked.
+bool Publish(G* g, void* arg) {
+  static_cast<std::atomic<G*>*>(arg)->store(g);
+  return true;
+}
+
 TEST(ForEachGTest, AParkedGoroutineIsSeenWithItsFramesAndReason) {
   std::atomic<G*> parked{nullptr};
   std::atomic<uint64_t> id{0}, result{0};
   Go([&] {
     const uint64_t kept = Secret(8);
     id.store(GoroutineId(CurrentG()));
-    Park(
-        WaitReason::kChanReceive,
-        [](G* g, void* arg) {
-          static_cast<std::atomic<G*>*>(arg)->store(g);
-          return true;
-        },
-        &parked);
+    Park(WaitReason::kChanReceive, &Publish, &parked);
     result.store(kept);
   });
   while (parked.load() == nullptr) Yield();
@@ -224,13 +224,7 @@ TEST(ForEachGTest, EachOfManyIsShownOnce) {
     id.store(0);
     Go([&, i] {
       id.store(GoroutineId(CurrentG()));
-      Park(
-          WaitReason::kChanReceive,
-          [](G* g, void* arg) {
-            static_cast<std::atomic<G*>*>(arg)->store(g);
-            return true;
-          },
-          &parked[i]);
+      Park(WaitReason::kChanReceive, &Publish, &parked[i]);
       ended.fetch_add(1);
     });
     while (parked[i].load() == nullptr) Yield();
